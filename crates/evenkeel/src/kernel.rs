@@ -1,0 +1,151 @@
+//! A kernel is a value: named behaviours, feature bits and tunables, nothing else.
+//!
+//! Each exact build is one constant in [`kernels`](crate::kernels), written as a delta from its neighbour. The rest
+//! of the crate never asks "which version is this?"; it asks for one behaviour, by name, in the one function that
+//! owns the decision. A user's experiment (a build plus overrides) is a kernel too.
+use crate::time::Ns;
+use bitflags::bitflags;
+
+pub use crate::topology::rules::TopologyRules;
+
+/// One kernel: everything by which two builds can differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kernel {
+    /// The exact build, as every report prints it (`v6.12.117`).
+    pub build: &'static str,
+    /// The short name that resolves to this build (`v6.12`).
+    pub alias: &'static str,
+    /// Whether run queues, placement and balancing of this build are modelled. Domain trees are modelled for all.
+    pub runs: bool,
+    /// Ticks a second (`CONFIG_HZ`).
+    pub hz: u32,
+    /// How domain trees are built (spec 1).
+    pub topology: TopologyRules,
+    /// Numbers a user may change at run time (spec 2 §2.5, spec 3 §14).
+    pub tunables: Tunables,
+    /// `sched_features` (spec 2 §1.3, spec 3 §14).
+    pub features: Features,
+    /// Version of `/proc/schedstat` (spec 1 §15).
+    pub schedstat_version: u32,
+}
+
+/// Tunables with their defaults as a kernel boots with them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tunables {
+    /// `base_slice_ns` before scaling by the number of CPUs (spec 2 §2.5).
+    pub base_slice_normalized_ns: Ns,
+    /// How slices grow with the number of CPUs (spec 2 §2.5).
+    pub scaling: TunableScaling,
+    /// `migration_cost_ns`: a task that ran less than this ago is cache hot; `u32::MAX` means always (spec 3 §7.4).
+    pub migration_cost_ns: u32,
+    /// `nr_migrate`: tasks looked at in one balancing pass (spec 3 §7.2).
+    pub nr_migrate: u32,
+    /// Tasks looked at between two releases of the queue's lock (`sched_nr_migrate_break`).
+    pub nr_migrate_break: u32,
+}
+
+/// `tunable_scaling`: the factor by which latencies grow with the number of online CPUs, at most 8 of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunableScaling {
+    /// Factor 1.
+    None,
+    /// Factor `1 + floor(log2(min(cpus, 8)))`, the default.
+    Log,
+    /// Factor `min(cpus, 8)`.
+    Linear,
+}
+
+impl TunableScaling {
+    /// The factor on a machine with `cpus` online CPUs.
+    pub fn factor(self, cpus: u32) -> u32 {
+        let cpus = cpus.clamp(1, 8);
+        match self {
+            Self::None => 1,
+            Self::Log => 1 + cpus.ilog2(),
+            Self::Linear => cpus,
+        }
+    }
+}
+
+bitflags! {
+    /// `sched_features` that this crate knows; the names are the kernel's.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Features: u64 {
+        /// A task that wakes up or migrates keeps its lag (EEVDF).
+        const PLACE_LAG = 1 << 0;
+        /// A new task starts with half a slice (EEVDF).
+        const PLACE_DEADLINE_INITIAL = 1 << 1;
+        /// A migrating task keeps its relative deadline (EEVDF).
+        const PLACE_REL_DEADLINE = 1 << 2;
+        /// The running task keeps the CPU until its deadline changes (EEVDF).
+        const RUN_TO_PARITY = 1 << 3;
+        /// A wakee with a shorter slice may break that protection (EEVDF).
+        const PREEMPT_SHORT = 1 << 4;
+        /// Mark a wakee as the next to run.
+        const NEXT_BUDDY = 1 << 5;
+        /// Honour the mark.
+        const PICK_BUDDY = 1 << 6;
+        /// A buddy counts as cache hot.
+        const CACHE_HOT_BUDDY = 1 << 7;
+        /// Sleepers without credit stay queued until they are picked (EEVDF).
+        const DELAY_DEQUEUE = 1 << 8;
+        /// Such a sleeper leaves with at most zero lag.
+        const DELAY_ZERO = 1 << 9;
+        /// A wake-up may preempt the running task.
+        const WAKEUP_PREEMPTION = 1 << 10;
+        /// Preempt by a high-resolution timer at the end of the slice.
+        const HRTICK = 1 << 11;
+        /// Interrupt and steal time reduce a CPU's capacity.
+        const NONTASK_CAPACITY = 1 << 12;
+        /// Remote wake-ups are queued and sent by interrupt.
+        const TTWU_QUEUE = 1 << 13;
+        /// The wake-up search is limited by average idle time.
+        const SIS_PROP = 1 << 14;
+        /// The wake-up search is limited by the utilisation of the cache domain.
+        const SIS_UTIL = 1 << 15;
+        /// Age load at (re)attach.
+        const ATTACH_AGE_LOAD = 1 << 16;
+        /// `wake_affine` looks at idle CPUs.
+        const WA_IDLE = 1 << 17;
+        /// `wake_affine` compares weights.
+        const WA_WEIGHT = 1 << 18;
+        /// `wake_affine` favours the waking CPU by half the imbalance percentage.
+        const WA_BIAS = 1 << 19;
+        /// CPU utilisation includes the estimate of sleeping tasks.
+        const UTIL_EST = 1 << 20;
+        /// Do not balance tasks lighter than 16 until a pass has failed.
+        const LB_MIN = 1 << 21;
+        /// New-idle balancing is attempted in proportion to its success.
+        const NI_RANDOM = 1 << 22;
+        /// New-idle balancing is always attempted when it is rare.
+        const NI_RATE = 1 << 23;
+        /// Classic CFS: a sleeper gets half of the latency as credit.
+        const GENTLE_FAIR_SLEEPERS = 1 << 24;
+        /// Classic CFS: a new task is placed one slice later.
+        const START_DEBIT = 1 << 25;
+        /// Classic CFS: return to the task that was preempted.
+        const LAST_BUDDY = 1 << 26;
+        /// Classic CFS: slices count tasks of the whole hierarchy.
+        const ALT_PERIOD = 1 << 27;
+        /// Classic CFS: slices have a floor.
+        const BASE_SLICE = 1 << 28;
+        /// Bias the load of CPUs by its history.
+        const LB_BIAS = 1 << 29;
+        /// The estimate of utilisation rises at once.
+        const UTIL_EST_FASTUP = 1 << 30;
+        /// Limit the wake-up search when idle times are short.
+        const SIS_AVG_CPU = 1 << 31;
+        /// Sum reschedules over all CPUs with a double tick (debugging aid).
+        const DOUBLE_TICK = 1 << 32;
+        /// Hrtick for deadline tasks.
+        const HRTICK_DL = 1 << 33;
+        /// Warn about excessive clock updates.
+        const WARN_DOUBLE_CLOCK = 1 << 34;
+        /// Push real-time tasks by interrupt.
+        const RT_PUSH_IPI = 1 << 35;
+        /// Real-time tasks may borrow runtime of other CPUs.
+        const RT_RUNTIME_SHARE = 1 << 36;
+        /// Warn when a CPU's tick is late.
+        const LATENCY_WARN = 1 << 37;
+    }
+}
