@@ -1,0 +1,136 @@
+//! Scheduling entities and the queues they wait on: the data, and the accounting that must never be forgotten.
+//!
+//! In the kernel: `struct sched_entity`, `struct cfs_rq`. Specified in spec 2 §3. Group entities have their place
+//! (`parent`, `my_queue`) but are not created yet: every entity is a task on the root queue of its CPU.
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::pelt::SchedAvg;
+use crate::time::{Jiffies, Ns};
+use crate::timeline::Timeline;
+use crate::weight::{LoadWeight, scale_load_down};
+
+/// What competes for a CPU on one queue.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// Weight with inverse.
+    pub load: LoadWeight,
+    /// Queued or current.
+    pub on_rq: bool,
+    /// Kept on the queue although asleep, until it is picked (`sched_delayed`).
+    pub sched_delayed: bool,
+    /// The slice was set by the user.
+    pub custom_slice: bool,
+    /// The deadline is relative to the virtual runtime, in transit between queues.
+    pub rel_deadline: bool,
+    /// When the running time was last accounted; 0 after a migration.
+    pub exec_start: Ns,
+    /// Running time in all.
+    pub sum_exec: Ns,
+    /// Running time when the entity was last switched in.
+    pub prev_sum_exec: Ns,
+    /// Virtual runtime.
+    pub vruntime: u64,
+    /// Virtual deadline.
+    pub deadline: u64,
+    /// Off the queue: lag to keep. Current: the deadline for which it is protected from preemption.
+    pub vlag: i64,
+    /// Slice, ns.
+    pub slice: Ns,
+    /// Load tracking.
+    pub avg: SchedAvg,
+    /// The queue it is on, or was on last.
+    pub cfs_rq: QueueId,
+    /// The group entity above; none at the root.
+    pub parent: Option<SeId>,
+    /// The queue it represents; none for a task.
+    pub my_queue: Option<QueueId>,
+    /// The task it is; none for a group.
+    pub task: Option<TaskId>,
+}
+
+impl Entity {
+    /// The weight in table units.
+    #[inline]
+    pub fn weight(&self) -> u64 {
+        scale_load_down(self.load.weight)
+    }
+}
+
+/// Contributions of tasks that left while asleep, waiting for the queue's next update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many.
+    pub nr: u32,
+    /// Sum of `load_avg`.
+    pub load_avg: u64,
+    /// Sum of `util_avg`.
+    pub util_avg: u64,
+    /// Sum of `runnable_avg`.
+    pub runnable_avg: u64,
+}
+
+/// One fair run queue (`struct cfs_rq`).
+#[derive(Clone, Debug)]
+pub struct CfsRq {
+    /// Its CPU.
+    pub cpu: CpuId,
+    /// Sum of the full-resolution weights of queued entities, current included.
+    pub load_weight: u64,
+    /// Entities queued, current and delayed included.
+    pub nr_running: u32,
+    /// Tasks in the subtree, delayed included.
+    pub h_nr_queued: u32,
+    /// Delayed tasks in the subtree.
+    pub h_nr_delayed: u32,
+    /// `SCHED_IDLE` tasks in the subtree.
+    pub idle_h_nr_running: u32,
+    /// The waiting entities.
+    pub timeline: Timeline,
+    /// The running entity; never in the timeline.
+    pub curr: Option<SeId>,
+    /// The entity to prefer at the next pick, if it is eligible.
+    pub next: Option<SeId>,
+    /// Reference point of virtual time.
+    pub zero_vruntime: u64,
+    /// Sum over the waiting entities of `(vruntime - zero_vruntime) * weight`.
+    pub avg_vruntime: i64,
+    /// Sum of the weights of the waiting entities.
+    pub avg_load: u64,
+    /// Load tracking.
+    pub avg: SchedAvg,
+    /// What left while asleep.
+    pub removed: Removed,
+    /// Hierarchical load, computed at most once a jiffy.
+    pub h_load: u64,
+    /// When it was computed.
+    pub last_h_load_update: Jiffies,
+}
+
+impl CfsRq {
+    /// An empty queue of `cpu`.
+    pub fn new(cpu: CpuId) -> Self {
+        Self {
+            cpu,
+            load_weight: 0,
+            nr_running: 0,
+            h_nr_queued: 0,
+            h_nr_delayed: 0,
+            idle_h_nr_running: 0,
+            timeline: Timeline::default(),
+            curr: None,
+            next: None,
+            zero_vruntime: (1u64 << 20).wrapping_neg(),
+            avg_vruntime: 0,
+            avg_load: 0,
+            avg: SchedAvg::default(),
+            removed: Removed::default(),
+            h_load: 0,
+            last_h_load_update: 0,
+        }
+    }
+
+    /// Tasks in the subtree that want to run: delayed ones excluded.
+    #[inline]
+    pub fn h_nr_runnable(&self) -> u32 {
+        self.h_nr_queued - self.h_nr_delayed
+    }
+}

@@ -1,0 +1,191 @@
+//! What goes in and what comes out: the vocabulary between the scheduler and its host.
+//!
+//! The host calls [`Sched::handle`](crate::sched::Sched::handle) with an [`Input`] and then drains
+//! [`Sched::poll`](crate::sched::Sched::poll) until it is empty. What a kernel does asynchronously (an interrupt to
+//! another CPU, a softirq, the stopper) is an [`Action`] that the host brings back later as an input; the host chooses
+//! the delay, so the races of the real thing can be reached, and reached again.
+use crate::ids::{CpuId, TaskId};
+use crate::mask::CpuMask;
+use crate::workload::Policy;
+
+/// Something happens on a CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The scheduler tick of `cpu`.
+    Tick {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The balancing softirq runs; answers [`Action::RaiseSoftirq`].
+    Softirq {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// An interrupt from another CPU arrives; answers [`Action::Ipi`].
+    Ipi {
+        /// The CPU interrupted.
+        cpu: CpuId,
+        /// What for.
+        kind: IpiKind,
+    },
+    /// The CPU reschedules; answers [`Action::Resched`]. Ignored if the request was served meanwhile.
+    Schedule {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The stopper thread of `cpu` runs its pending work; answers [`Action::StopCpu`].
+    StopperRun {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The idle loop of `cpu` is entered, after [`Action::Switched`] to idle.
+    IdleEnter {
+        /// The CPU.
+        cpu: CpuId,
+        /// Whether the tick stops now.
+        stop_tick: bool,
+    },
+    /// The task running on `cpu` (or, on an idle CPU, the boot code) creates `child`, which
+    /// [`Sched::new_task`](crate::sched::Sched::new_task) has prepared.
+    Fork {
+        /// The CPU on which fork is called.
+        cpu: CpuId,
+        /// The new task.
+        child: TaskId,
+    },
+    /// The task running on `cpu` calls exec: the kernel may move it.
+    Exec {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// Code on `cpu` wakes `task`.
+    Wake {
+        /// The CPU on which the waker runs.
+        cpu: CpuId,
+        /// The task to wake; waking a task that does not sleep has no effect.
+        task: TaskId,
+        /// Who wakes it.
+        context: WakeContext,
+    },
+    /// The task running on `cpu` goes to sleep.
+    Block {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The task running on `cpu` ends.
+    Exit {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The task running on `cpu` calls `sched_yield`.
+    Yield {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// Code on `cpu` changes the affinity of `task`; the set must hold an active CPU.
+    SetAffinity {
+        /// The CPU on which the change is made.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
+        /// Where it may run from now on.
+        allowed: CpuMask,
+    },
+    /// Code on `cpu` changes weight or slice of `task`.
+    SetAttributes {
+        /// The CPU on which the change is made.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
+        /// The new policy, one of the fair class.
+        policy: FairPolicy,
+        /// The new nice value.
+        nice: i32,
+        /// The new custom slice in ns; 0 for the default.
+        slice: u64,
+    },
+}
+
+/// The policies of the fair class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FairPolicy {
+    /// `SCHED_NORMAL`.
+    #[default]
+    Normal,
+    /// `SCHED_BATCH`.
+    Batch,
+    /// `SCHED_IDLE`.
+    Idle,
+}
+
+impl FairPolicy {
+    /// The fair policy that `policy` is, if it is one.
+    pub fn of(policy: Policy) -> Option<Self> {
+        match policy {
+            Policy::Normal => Some(Self::Normal),
+            Policy::Batch => Some(Self::Batch),
+            Policy::Idle => Some(Self::Idle),
+            Policy::Fifo(_) | Policy::RoundRobin(_) | Policy::Deadline { .. } => None,
+        }
+    }
+}
+
+/// Why one CPU interrupts another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IpiKind {
+    /// To balance for the idle CPUs, or to refresh their statistics.
+    NohzKick,
+    /// To activate the tasks on its list of remote wake-ups.
+    WakeList,
+}
+
+/// In what context a wake-up happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct WakeContext {
+    /// From an interrupt (a timer, a device) and not from the task that runs on the CPU.
+    pub interrupt: bool,
+    /// The waker says that it is about to sleep (`WF_SYNC`: pipes and sockets).
+    pub sync: bool,
+}
+
+/// Something the host has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Bring [`Input::Schedule`] on `cpu`, at once if `from` is `cpu`, else after an interrupt's delay.
+    Resched {
+        /// Who asks.
+        from: CpuId,
+        /// The CPU that has to reschedule.
+        cpu: CpuId,
+    },
+    /// Bring [`Input::Ipi`] on `to` after an interrupt's delay.
+    Ipi {
+        /// The sender.
+        from: CpuId,
+        /// The receiver.
+        to: CpuId,
+        /// What for.
+        kind: IpiKind,
+    },
+    /// Bring [`Input::Softirq`] on `cpu`, at the end of the present interrupt: before any reschedule there.
+    RaiseSoftirq {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// Bring [`Input::StopperRun`] on `cpu` after the delay of waking the stopper thread.
+    StopCpu {
+        /// Who asks.
+        from: CpuId,
+        /// The CPU whose stopper has work.
+        cpu: CpuId,
+    },
+    /// `cpu` has switched; `None` is the idle task. The program of `prev` stops, that of `next` goes on.
+    Switched {
+        /// The CPU.
+        cpu: CpuId,
+        /// What ran before.
+        prev: Option<TaskId>,
+        /// What runs now.
+        next: Option<TaskId>,
+    },
+}

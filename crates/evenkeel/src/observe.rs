@@ -1,0 +1,224 @@
+//! Events: the kernel's tracepoints, and decisions with their reasons.
+//!
+//! An [`Observer`] is told everything and can change nothing. It is a type parameter, so an observer that is off
+//! costs nothing; observers compose as pairs. The summary, the digest and explanations are observers.
+use crate::balance::event::BalanceEvent;
+use crate::ids::{CpuId, TaskId};
+use crate::select::SelectReason;
+use crate::time::Ns;
+
+/// Who runs on a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Running {
+    /// The idle task.
+    Idle,
+    /// A task.
+    Task(TaskId),
+    /// The CPU's stopper thread.
+    Stopper,
+}
+
+/// In what state a task leaves its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PrevState {
+    /// Still runnable.
+    Runnable,
+    /// Asleep.
+    Sleeping,
+    /// Ended.
+    Dead,
+}
+
+/// Why a task changes its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MigrateReason {
+    /// Wake-up placement chose another CPU.
+    Wakeup,
+    /// Exec placement chose another CPU.
+    Exec,
+    /// Its affinity no longer allows the CPU.
+    Affinity,
+    /// A balancing pass pulled it.
+    Balance,
+    /// The stopper pushed it for a balancing pass.
+    ActiveBalance,
+}
+
+/// What was to be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SelectKind {
+    /// A new task.
+    Fork,
+    /// A task that calls exec.
+    Exec,
+    /// A task that wakes up.
+    Wakeup,
+}
+
+/// Something that happened. Times and CPUs are those of the simulated machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// `sched_switch`.
+    Switch {
+        /// Where.
+        cpu: CpuId,
+        /// Who leaves.
+        prev: Running,
+        /// In what state.
+        prev_state: PrevState,
+        /// Who comes.
+        next: Running,
+    },
+    /// `sched_waking`: a wake-up begins on `cpu`; `target_cpu` is the task's present CPU.
+    Waking {
+        /// The waker's CPU.
+        cpu: CpuId,
+        /// The task that runs there; none: idle.
+        waker: Option<TaskId>,
+        /// From an interrupt.
+        interrupt: bool,
+        /// The task to wake.
+        task: TaskId,
+        /// Its CPU.
+        target_cpu: CpuId,
+    },
+    /// `sched_wakeup`: the task is runnable on `target_cpu`; emitted on `cpu`.
+    Wakeup {
+        /// Where it is emitted.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
+        /// Its CPU.
+        target_cpu: CpuId,
+    },
+    /// `sched_wakeup_new`.
+    WakeupNew {
+        /// Where it is emitted.
+        cpu: CpuId,
+        /// The new task.
+        task: TaskId,
+        /// Its CPU.
+        target_cpu: CpuId,
+    },
+    /// `sched_migrate_task`.
+    MigrateTask {
+        /// The task.
+        task: TaskId,
+        /// From here.
+        orig_cpu: CpuId,
+        /// To there.
+        dest_cpu: CpuId,
+        /// Why.
+        reason: MigrateReason,
+    },
+    /// `sched_process_fork`.
+    Fork {
+        /// Where.
+        cpu: CpuId,
+        /// The parent; none: boot code.
+        parent: Option<TaskId>,
+        /// The child.
+        child: TaskId,
+    },
+    /// `sched_process_exit`.
+    Exit {
+        /// Where.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
+    },
+    /// `sched_stat_runtime`: running time was accounted.
+    Runtime {
+        /// The task.
+        task: TaskId,
+        /// How much, ns.
+        runtime: Ns,
+    },
+    /// A task that sleeps was kept on its queue (`sched_delayed`).
+    DelayDequeue {
+        /// The task.
+        task: TaskId,
+        /// Its CPU.
+        cpu: CpuId,
+    },
+    /// A delayed task has left its queue.
+    DelayedGone {
+        /// The task.
+        task: TaskId,
+        /// Its CPU.
+        cpu: CpuId,
+    },
+    /// `cpu_idle`: the idle loop was entered, with or without stopping the tick.
+    IdleEnter {
+        /// Where.
+        cpu: CpuId,
+        /// Whether the tick stopped.
+        tick_stopped: bool,
+    },
+    /// Placement chose a CPU.
+    Selected {
+        /// What was placed.
+        kind: SelectKind,
+        /// The task.
+        task: TaskId,
+        /// Its CPU before.
+        prev_cpu: CpuId,
+        /// The CPU that decided.
+        on_cpu: CpuId,
+        /// The CPU chosen.
+        chosen: CpuId,
+        /// Why that one.
+        reason: SelectReason,
+    },
+    /// Something about balancing.
+    Balance(BalanceEvent),
+}
+
+/// Is told what happens.
+pub trait Observer {
+    /// Whether events are wanted at all; `false` removes their cost.
+    const ON: bool;
+    /// Something happened at `now` (ns since the start).
+    fn event(&mut self, now: Ns, event: &Event);
+}
+
+/// No observer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silent;
+
+impl Observer for Silent {
+    const ON: bool = false;
+    #[inline]
+    fn event(&mut self, _now: Ns, _event: &Event) {}
+}
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    const ON: bool = A::ON || B::ON;
+    #[inline]
+    fn event(&mut self, now: Ns, event: &Event) {
+        if A::ON {
+            self.0.event(now, event);
+        }
+        if B::ON {
+            self.1.event(now, event);
+        }
+    }
+}
+
+impl<A: Observer> Observer for Option<A> {
+    const ON: bool = A::ON;
+    #[inline]
+    fn event(&mut self, now: Ns, event: &Event) {
+        if let Some(observer) = self {
+            observer.event(now, event);
+        }
+    }
+}
+
+impl<A: Observer> Observer for &mut A {
+    const ON: bool = A::ON;
+    #[inline]
+    fn event(&mut self, now: Ns, event: &Event) {
+        (**self).event(now, event);
+    }
+}

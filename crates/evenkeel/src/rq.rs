@@ -1,0 +1,176 @@
+//! One CPU's state: what runs there, its clocks, its bookkeeping for balancing.
+//!
+//! In the kernel: `struct rq`. The root fair queue of CPU `n` is queue `n` of [`Sched`](crate::sched::Sched).
+use crate::ids::{CpuId, TaskId};
+use crate::list::TaskList;
+use crate::time::{Jiffies, Ns};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bitflags::bitflags;
+
+bitflags! {
+    /// Requests to a CPU to balance for the idle ones (spec 3 §2.6).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct NohzFlags: u32 {
+        /// Balance on behalf of the idle CPUs.
+        const BALANCE = 1;
+        /// Refresh their blocked load.
+        const STATS = 2;
+        /// Refresh it from the idle loop, after a new-idle pass found nothing.
+        const NEWILB = 4;
+        /// Recompute when the next such balancing is due.
+        const NEXT = 8;
+    }
+}
+
+/// Work for a CPU's stopper thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopWork {
+    /// Push a task to the CPU that asked for it (`rq.push_cpu`).
+    ActiveBalance,
+    /// Move this task, which runs where it may not (or was told to exec elsewhere), to that CPU.
+    Migrate(TaskId, CpuId),
+}
+
+/// Counters of the CPU's line in `/proc/schedstat` (spec 1 §15.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuStats {
+    /// `sched_yield` calls.
+    pub yld_count: u32,
+    /// `schedule()` calls.
+    pub sched_count: u32,
+    /// Times the idle task was chosen.
+    pub sched_goidle: u32,
+    /// Wake-ups made by this CPU.
+    pub ttwu_count: u32,
+    /// ... of tasks on this CPU.
+    pub ttwu_local: u32,
+    /// Time tasks ran here, ns.
+    pub rq_cpu_time: u64,
+    /// Time tasks waited here, ns.
+    pub run_delay: u64,
+    /// Times a task was given the CPU.
+    pub pcount: u64,
+}
+
+/// One CPU (`struct rq`).
+#[derive(Clone, Debug)]
+pub struct Rq {
+    /// Its number.
+    pub cpu: CpuId,
+    /// Runnable tasks of all classes, delayed ones and a woken stopper included.
+    pub nr_running: u32,
+    /// The running fair task; none: the idle task.
+    pub curr: Option<TaskId>,
+    /// A reschedule was asked for.
+    pub need_resched: bool,
+    /// Takes part in scheduling (not being unplugged).
+    pub active: bool,
+
+    /// Time of the last update, ns.
+    pub clock: Ns,
+    /// The same without interrupt and steal time.
+    pub clock_task: Ns,
+    /// The same slowed down by the CPU's capacity.
+    pub clock_pelt: Ns,
+    /// `clock` when the CPU was last seen idle.
+    pub clock_idle: Ns,
+    /// PELT time when the CPU was last seen idle.
+    pub clock_pelt_idle: Ns,
+    /// Time stolen from PELT while the CPU had no spare capacity.
+    pub lost_idle_time: Ns,
+
+    /// All fair tasks of the CPU, most recently run at the head.
+    pub cfs_tasks: TaskList,
+
+    /// What is left for fair tasks of the CPU's capacity.
+    pub cpu_capacity: u64,
+    /// The capacity as the architecture states it.
+    pub arch_capacity: u64,
+    /// Load of a task that is too big for this CPU; 0 for none.
+    pub misfit_task_load: u64,
+
+    /// When periodic balancing is due.
+    pub next_balance: Jiffies,
+    /// Whether the CPU was idle at its last tick (or kick).
+    pub idle_balance: bool,
+    /// What the softirq has to do for the idle CPUs.
+    pub nohz_idle_balance: NohzFlags,
+    /// Pending requests.
+    pub nohz_flags: NohzFlags,
+    /// Member of the set of tickless idle CPUs.
+    pub nohz_tick_stopped: bool,
+    /// Blocked load may be left to decay.
+    pub has_blocked_load: bool,
+    /// When it was last decayed.
+    pub last_blocked_load_update_tick: Jiffies,
+    /// The stopper was asked to push a task.
+    pub active_balance: bool,
+    /// ... to this CPU.
+    pub push_cpu: CpuId,
+
+    /// Remote wake-ups are on the way.
+    pub ttwu_pending: bool,
+    /// They.
+    pub wake_list: VecDeque<TaskId>,
+    /// Work for the stopper; while there is some the stopper counts in `nr_running`.
+    pub stop_works: VecDeque<StopWork>,
+
+    /// When the CPU last looked for work before going idle; 0: folded into `avg_idle`, or found some.
+    pub idle_stamp: Ns,
+    /// Average length of idle periods, ns.
+    pub avg_idle: Ns,
+    /// The most expensive new-idle pass, ns.
+    pub max_idle_balance_cost: Ns,
+
+    /// Counters.
+    pub stats: CpuStats,
+    /// Scratch: tasks detached by the present pass.
+    pub detached: Vec<TaskId>,
+}
+
+impl Rq {
+    /// An idle CPU of the given capacity at boot.
+    pub fn new(cpu: CpuId, capacity: u64, migration_cost: Ns, jiffies: Jiffies, now: Ns) -> Self {
+        Self {
+            cpu,
+            nr_running: 0,
+            curr: None,
+            need_resched: false,
+            active: true,
+            clock: now,
+            clock_task: now,
+            clock_pelt: now,
+            clock_idle: now,
+            clock_pelt_idle: now,
+            lost_idle_time: 0,
+            cfs_tasks: TaskList::default(),
+            cpu_capacity: capacity,
+            arch_capacity: capacity,
+            misfit_task_load: 0,
+            next_balance: jiffies,
+            idle_balance: false,
+            nohz_idle_balance: NohzFlags::empty(),
+            nohz_flags: NohzFlags::empty(),
+            nohz_tick_stopped: false,
+            has_blocked_load: false,
+            last_blocked_load_update_tick: jiffies,
+            active_balance: false,
+            push_cpu: CpuId(0),
+            ttwu_pending: false,
+            wake_list: VecDeque::new(),
+            stop_works: VecDeque::new(),
+            idle_stamp: 0,
+            avg_idle: 2 * migration_cost,
+            max_idle_balance_cost: migration_cost,
+            stats: CpuStats::default(),
+            detached: Vec::new(),
+        }
+    }
+
+    /// PELT's time on this CPU.
+    #[inline]
+    pub fn clock_pelt_now(&self) -> Ns {
+        self.clock_pelt.wrapping_sub(self.lost_idle_time)
+    }
+}
