@@ -185,25 +185,41 @@ impl<O: Observer> Simulation<O> {
 
     /// Processes the next event; false if there is none or the workload is done.
     pub fn step(&mut self) -> Result<bool, SimError> {
-        let Some((time, timer)) = self.timers.next().filter(|_| !self.finished()) else { return Ok(false) };
+        match self.timers.next().filter(|_| !self.finished()) {
+            Some((time, timer)) => self.process(time, timer).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Processes all events up to and including time `until`, or to the end of the workload.
+    pub fn run_until(&mut self, until: Ns) -> Result<(), SimError> {
+        while !self.finished() {
+            match self.timers.next().filter(|&(time, _)| time <= until) {
+                Some((time, timer)) => self.process(time, timer)?,
+                None => {
+                    self.now = self.now.max(until);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn process(&mut self, time: Ns, timer: Timer) -> Result<(), SimError> {
         debug_assert!(time >= self.now);
         self.now = time;
         self.events += 1;
-        self.timers.cancel(timer);
+        self.timers.begin(time);
+        // Ticks and programs set their timer anew, whatever happens.
+        if !matches!(timer, Timer::Cpu(Kind::Tick | Kind::Burst, _)) {
+            self.timers.cancel(timer);
+        }
         match timer {
             Timer::Cpu(kind, cpu) => self.cpu_event(kind, cpu)?,
             Timer::Task(task) => self.expire(task),
             Timer::Timeline => self.change_from_outside(),
             Timer::Checker => self.check_conservation(),
-        }
-        Ok(true)
-    }
-
-    /// Processes all events up to and including time `until`, or to the end of the workload.
-    pub fn run_until(&mut self, until: Ns) -> Result<(), SimError> {
-        while self.timers.next().is_some_and(|(time, _)| time <= until) && self.step()? {}
-        if !self.finished() {
-            self.now = self.now.max(until);
         }
         Ok(())
     }

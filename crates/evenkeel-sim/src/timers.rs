@@ -12,29 +12,33 @@ use evenkeel::time::Ns;
 /// The time of a slot that is not armed.
 const NEVER: Ns = Ns::MAX;
 
+/// A slot with its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    time: Ns,
+    slot: u32,
+}
+
 /// A tournament tree over numbered slots: arm, move and cancel in place; the earliest, then lowest, slot wins.
 #[derive(Clone, Debug)]
 pub struct Tournament {
-    /// Leaves: the time of each slot, [`NEVER`] if it is not armed; length is a power of two.
-    times: Vec<Ns>,
-    /// Inner nodes as a heap with the root at 1: the winning slot of the subtree.
-    winners: Vec<u32>,
+    /// A heap-shaped tree with the root at 1 and the slots as leaves in its second half; inner nodes hold the winner
+    /// below them.
+    nodes: Vec<Entry>,
 }
 
 impl Tournament {
     /// Room for at least `slots` slots, none armed.
     pub fn new(slots: usize) -> Self {
-        let leaves = slots.next_power_of_two().max(2);
-        let mut tree = Self { times: vec![NEVER; leaves], winners: vec![0; leaves] };
-        tree.rebuild();
+        let mut tree = Self { nodes: Vec::new() };
+        tree.rebuild(slots.next_power_of_two().max(2));
         tree
     }
 
     /// Makes room for at least `slots` slots; those that exist keep their times.
     pub fn grow(&mut self, slots: usize) {
-        if slots > self.times.len() {
-            self.times.resize(slots.next_power_of_two(), NEVER);
-            self.rebuild();
+        if slots > self.leaves() {
+            self.rebuild(slots.next_power_of_two());
         }
     }
 
@@ -42,67 +46,65 @@ impl Tournament {
     #[inline]
     pub fn arm(&mut self, slot: usize, time: Ns) {
         assert!(time != NEVER, "the end of time cannot be reached");
-        if self.times[slot] != time {
-            self.times[slot] = time;
-            self.replay(slot);
-        }
+        self.set(slot, time);
     }
 
     /// Cancels `slot` if it is armed.
     #[inline]
     pub fn cancel(&mut self, slot: usize) {
-        if self.times[slot] != NEVER {
-            self.times[slot] = NEVER;
-            self.replay(slot);
-        }
+        self.set(slot, NEVER);
     }
 
     /// For when `slot` is armed, if it is.
     #[inline]
     pub fn armed(&self, slot: usize) -> Option<Ns> {
-        Some(self.times[slot]).filter(|&time| time != NEVER)
+        Some(self.nodes[self.leaves() + slot].time).filter(|&time| time != NEVER)
     }
 
     /// The next event: its time and its slot.
     #[inline]
     pub fn next(&self) -> Option<(Ns, usize)> {
-        let slot = self.winners[1] as usize;
-        self.armed(slot).map(|time| (time, slot))
+        let winner = self.nodes[1];
+        (winner.time != NEVER).then_some((winner.time, winner.slot as usize))
     }
 
-    /// Plays the matches of `slot` again, up to the first whose winner was and stays another slot.
     #[inline]
-    fn replay(&mut self, slot: usize) {
-        let leaves = self.times.len();
-        let mut node = (leaves + slot) / 2;
-        while node != 0 {
-            let before = self.winners[node] as usize;
-            let after = self.play(node);
-            self.winners[node] = after as u32;
-            if before != slot && after == before {
+    fn leaves(&self) -> usize {
+        self.nodes.len() / 2
+    }
+
+    /// Sets a leaf and plays the matches above it again, up to the first whose result stays the same.
+    #[inline]
+    fn set(&mut self, slot: usize, time: Ns) {
+        let mut node = self.leaves() + slot;
+        if self.nodes[node].time == time {
+            return;
+        }
+        let mut entry = Entry { time, slot: slot as u32 };
+        self.nodes[node] = entry;
+        while node > 1 {
+            let other = self.nodes[node ^ 1];
+            // Equal times: the left one wins, which has the lower slots.
+            let loses = if node & 1 == 0 { other.time < entry.time } else { other.time <= entry.time };
+            entry = if loses { other } else { entry };
+            node /= 2;
+            if self.nodes[node] == entry {
                 return;
             }
-            node /= 2;
+            self.nodes[node] = entry;
         }
     }
 
-    /// Who wins at `node`: the earlier of the two below, the left one if they are equal.
-    #[inline]
-    fn play(&self, node: usize) -> usize {
-        let leaves = self.times.len();
-        let (left, right) = if 2 * node >= leaves {
-            (2 * node - leaves, 2 * node + 1 - leaves)
-        } else {
-            (self.winners[2 * node] as usize, self.winners[2 * node + 1] as usize)
-        };
-        if self.times[right] < self.times[left] { right } else { left }
-    }
-
-    fn rebuild(&mut self) {
-        self.winners.resize(self.times.len(), 0);
-        for node in (1..self.times.len()).rev() {
-            self.winners[node] = self.play(node) as u32;
+    fn rebuild(&mut self, leaves: usize) {
+        let old = self.leaves();
+        let empty = |slot: usize| Entry { time: NEVER, slot: slot as u32 };
+        let mut nodes: Vec<Entry> = (0..leaves).chain(0..leaves).map(empty).collect();
+        nodes[leaves..leaves + old].copy_from_slice(&self.nodes[old..]);
+        for node in (1..leaves).rev() {
+            let (left, right) = (nodes[2 * node], nodes[2 * node + 1]);
+            nodes[node] = if right.time < left.time { right } else { left };
         }
+        self.nodes = nodes;
     }
 }
 
@@ -157,16 +159,26 @@ pub enum Timer {
 }
 
 /// The event queue of a machine: [`Tournament`] with slots by CPU and kind, then the two of the run, then tasks.
+///
+/// Much of what is armed is due at once (softirqs, reschedules of the own CPU, programs that go on): that is kept aside
+/// in a short sorted list, which spares the tree two updates for each.
 #[derive(Clone, Debug)]
 pub struct Timers {
     tree: Tournament,
-    ncpus: usize,
+    /// There are `2^kind_bits` slots of each kind: the number of CPUs, rounded up to a power of two.
+    kind_bits: u32,
+    /// The time of the event that is being processed.
+    now: Ns,
+    /// Slots due `now` that are not in the tree, highest first.
+    due: Vec<u32>,
 }
 
 impl Timers {
     /// The queue of a machine with `ncpus` CPUs and room for `tasks` tasks at first.
     pub fn new(ncpus: usize, tasks: usize) -> Self {
-        Self { tree: Tournament::new(KINDS.len() * ncpus + 2 + tasks), ncpus }
+        let kind_bits = ncpus.next_power_of_two().ilog2();
+        let slots = (KINDS.len() << kind_bits) + 2 + tasks;
+        Self { tree: Tournament::new(slots), kind_bits, now: 0, due: Vec::new() }
     }
 
     /// Makes room for tasks below `tasks`.
@@ -174,59 +186,99 @@ impl Timers {
         self.tree.grow(self.first_task() + tasks);
     }
 
-    /// Arms `timer` for `time`, wherever it was before.
+    /// Arms `timer` for `time`, wherever it was before; not earlier than the last event that [`Timers::begin`] began.
     #[inline]
     pub fn arm(&mut self, timer: Timer, time: Ns) {
-        self.tree.arm(self.slot(timer), time);
+        debug_assert!(time >= self.now);
+        let slot = self.slot(timer);
+        if time != self.now {
+            self.take_due(slot);
+            self.tree.arm(slot, time);
+        } else if self.tree.armed(slot) != Some(time) {
+            self.tree.cancel(slot);
+            let at = self.due.partition_point(|&other| other as usize > slot);
+            if self.due.get(at) != Some(&(slot as u32)) {
+                self.due.insert(at, slot as u32);
+            }
+        }
     }
 
     /// Arms `timer` for `time` unless it is due earlier.
     #[inline]
     pub fn arm_by(&mut self, timer: Timer, time: Ns) {
-        let slot = self.slot(timer);
-        if self.tree.armed(slot).is_none_or(|armed| armed > time) {
-            self.tree.arm(slot, time);
+        if self.armed(timer).is_none_or(|armed| armed > time) {
+            self.arm(timer, time);
         }
     }
 
     /// Cancels `timer` if it is armed.
     #[inline]
     pub fn cancel(&mut self, timer: Timer) {
-        self.tree.cancel(self.slot(timer));
+        let slot = self.slot(timer);
+        if !self.take_due(slot) {
+            self.tree.cancel(slot);
+        }
     }
 
     /// For when `timer` is armed, if it is.
     #[inline]
     pub fn armed(&self, timer: Timer) -> Option<Ns> {
-        self.tree.armed(self.slot(timer))
+        let slot = self.slot(timer);
+        if self.due.contains(&(slot as u32)) { Some(self.now) } else { self.tree.armed(slot) }
     }
 
     /// The next event and its time; it stays armed.
     #[inline]
     pub fn next(&self) -> Option<(Ns, Timer)> {
-        self.tree.next().map(|(time, slot)| (time, self.timer(slot)))
+        let (time, slot) = match (self.due.last(), self.tree.next()) {
+            (Some(&due), Some((time, slot))) if time == self.now && slot < due as usize => (time, slot),
+            (Some(&due), _) => (self.now, due as usize),
+            (None, next) => next?,
+        };
+        Some((time, self.timer(slot)))
+    }
+
+    /// Time goes on to that of the next event.
+    #[inline]
+    pub fn begin(&mut self, time: Ns) {
+        debug_assert!(time == self.now || self.due.is_empty(), "what is due comes first");
+        self.now = time;
+    }
+
+    /// Removes a slot from those due now, if it is one.
+    #[inline]
+    fn take_due(&mut self, slot: usize) -> bool {
+        let at = self.due.iter().position(|&due| due as usize == slot);
+        at.map(|at| self.due.remove(at)).is_some()
+    }
+
+    /// The first slot that is not one of a CPU.
+    #[inline]
+    fn fixed(&self) -> usize {
+        KINDS.len() << self.kind_bits
     }
 
     fn first_task(&self) -> usize {
-        KINDS.len() * self.ncpus + 2
+        self.fixed() + 2
     }
 
     #[inline]
     fn slot(&self, timer: Timer) -> usize {
-        let fixed = KINDS.len() * self.ncpus;
         match timer {
-            Timer::Cpu(kind, cpu) => kind as usize * self.ncpus + cpu.index(),
-            Timer::Timeline => fixed,
-            Timer::Checker => fixed + 1,
-            Timer::Task(task) => fixed + 2 + task.index(),
+            Timer::Cpu(kind, cpu) => ((kind as usize) << self.kind_bits) + cpu.index(),
+            Timer::Timeline => self.fixed(),
+            Timer::Checker => self.fixed() + 1,
+            Timer::Task(task) => self.first_task() + task.index(),
         }
     }
 
     #[inline]
     fn timer(&self, slot: usize) -> Timer {
-        let fixed = KINDS.len() * self.ncpus;
-        match slot.checked_sub(fixed) {
-            None => Timer::Cpu(KINDS[slot / self.ncpus], CpuId((slot % self.ncpus) as u32)),
+        match slot.checked_sub(self.fixed()) {
+            None => {
+                let kind = KINDS[slot >> self.kind_bits];
+                Timer::Cpu(kind, CpuId((slot & ((1 << self.kind_bits) - 1)) as u32))
+            }
             Some(0) => Timer::Timeline,
             Some(1) => Timer::Checker,
             Some(task) => Timer::Task(TaskId((task - 2) as u32)),
@@ -291,11 +343,38 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_due_at_once_keeps_the_order_of_slots(
+            ops in prop::collection::vec((0usize..26, prop::option::of(0u64..3), any::<bool>()), 1..200),
+        ) {
+            let mut timers = Timers::new(2, 8);
+            let mut model = Model::default();
+            for (slot, delay, pop) in ops {
+                let timer = timers.timer(slot);
+                let time = delay.map(|delay| timers.now + delay);
+                match time {
+                    Some(time) => timers.arm(timer, time),
+                    None => timers.cancel(timer),
+                }
+                model.set(slot, time);
+                prop_assert_eq!(timers.armed(timer), time);
+                let expected = model.next();
+                prop_assert_eq!(timers.next(), expected.map(|(time, slot)| (time, timers.timer(slot))));
+                if let Some((time, slot)) = expected.filter(|_| pop) {
+                    timers.begin(time);
+                    timers.cancel(timers.timer(slot));
+                    model.set(slot, None);
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_slot_names_its_timer_and_kinds_keep_their_order() {
         let timers = Timers::new(3, 2);
         let last = timers.slot(Timer::Task(TaskId(1)));
-        assert_eq!(last, KINDS.len() * 3 + 3);
+        assert_eq!(last, KINDS.len() * 4 + 3, "room for 4 CPUs");
         for slot in 0..=last {
             assert_eq!(timers.slot(timers.timer(slot)), slot);
         }
