@@ -221,7 +221,7 @@ impl<O: Observer> Simulation<O> {
             let place = blame.place(self.program(task).origins[pc]);
             return Err(SimError::TooManyTasks { task: blame.task.to_owned(), limit, at: self.now, place });
         }
-        self.create(cpu, spec);
+        self.create(cpu, Some(task), spec);
         Ok(())
     }
 

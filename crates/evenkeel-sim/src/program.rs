@@ -5,7 +5,7 @@
 //! 0 start   1 run 1ms   2 sleep 1ms   3 again 9 more times from 1   4 run 5ms   5 again from 1
 //! ```
 //! so that executing a step is one `match`. Everything that can be refused is refused here, with the place where it was
-//! written: wrong kinds of objects, CPUs that do not exist, policies outside the fair class, groups, clamps.
+//! written: wrong kinds of objects, CPUs that do not exist, policies outside the fair class, clamps, changes of group.
 use crate::error::{Blame, SimError};
 use evenkeel::ids::CpuId;
 use evenkeel::io::FairPolicy;
@@ -96,6 +96,8 @@ pub(crate) struct Change {
     pub(crate) nice: Option<i32>,
     pub(crate) slice: Option<Ns>,
     pub(crate) allowed: Option<Arc<CpuMask>>,
+    /// Path of the task group, empty for the root group; only where a task starts.
+    pub(crate) group: Option<Vec<String>>,
 }
 
 /// All programs of a workload.
@@ -114,9 +116,12 @@ impl Programs {
     pub(crate) fn compile(workload: &Workload, machine: &Machine) -> Result<Self, SimError> {
         let mut all = Self::default();
         for spec in &workload.tasks {
-            let compiler = Compiler { blame: Blame { workload, task: &spec.name }, machine };
-            all.initial.push(compiler.change(&spec.attributes, spec.origin)?);
-            let program = compiler.program(spec, &mut all.changes)?;
+            let resolver = Resolver { blame: Blame { workload, task: &spec.name }, machine, spec };
+            let group = spec.attributes.group.as_deref().map(|path| resolver.group(path, spec.origin)).transpose()?;
+            all.initial.push(Change { group, ..resolver.change(&spec.attributes, spec.origin)? });
+            let out = Program { steps: vec![Step::Start], origins: vec![spec.origin], private_timers: 0 };
+            let compiler = Compiler { resolver, out, changes: &mut all.changes, private: Vec::new() };
+            let program = compiler.program()?;
             all.programs.push(program);
         }
         Ok(all)
@@ -127,151 +132,147 @@ impl Programs {
 pub(crate) fn resolve(
     workload: &Workload,
     machine: &Machine,
-    task: &TaskSpec,
+    spec: &TaskSpec,
     attributes: &Attributes,
     origin: Option<Origin>,
 ) -> Result<Change, SimError> {
-    Compiler { blame: Blame { workload, task: &task.name }, machine }.change(attributes, origin)
+    Resolver { blame: Blame { workload, task: &spec.name }, machine, spec }.change(attributes, origin)
 }
 
+/// Makes one program.
 struct Compiler<'a> {
-    blame: Blame<'a>,
-    machine: &'a Machine,
+    resolver: Resolver<'a>,
+    out: Program,
+    changes: &'a mut Vec<Change>,
+    /// Numbers of the private timers met so far.
+    private: Vec<u32>,
 }
 
 impl Compiler<'_> {
-    fn program(&self, spec: &TaskSpec, changes: &mut Vec<Change>) -> Result<Program, SimError> {
+    fn program(mut self) -> Result<Program, SimError> {
+        let Resolver { blame, machine, spec } = self.resolver;
         if let Some(timeless) = timeless_loop(&spec.program) {
             let phase = timeless.and_then(|index| spec.program.phases[index].origin);
-            return Err(self.blame.no_time(phase.or(spec.origin), None));
+            return Err(blame.no_time(phase.or(spec.origin), None));
         }
-        if spec.start_cpu as usize >= self.machine.nr_cpus() && spec.instances > 0 {
+        if spec.start_cpu as usize >= machine.nr_cpus() && spec.instances > 0 {
             let what = format!("it starts on CPU {}, which does not exist", spec.start_cpu);
-            return Err(self.blame.invalid(spec.origin, what));
+            return Err(blame.invalid(spec.origin, what));
         }
-        let mut out = Program { steps: vec![Step::Start], origins: vec![spec.origin], private_timers: 0 };
-        let mut private = Vec::new();
-        let first = 1;
         if spec.program.repeat != Repeat::Times(0) {
+            let first = self.out.steps.len();
             for phase in spec.program.phases.iter().filter(|phase| phase.repeat != Repeat::Times(0)) {
-                self.phase(phase, spec.origin, &mut out, changes, &mut private)?;
+                self.phase(phase)?;
             }
-            self.again(&mut out, Level::Program, spec.program.repeat, first, spec.origin);
+            self.again(Level::Program, spec.program.repeat, first, spec.origin);
         }
-        out.push(Step::Exit, spec.origin);
-        out.private_timers = private.len();
-        Ok(out)
+        self.push(Step::Exit, spec.origin);
+        self.out.private_timers = self.private.len();
+        Ok(self.out)
     }
 
-    fn phase(
-        &self,
-        phase: &Phase,
-        of: Option<Origin>,
-        out: &mut Program,
-        changes: &mut Vec<Change>,
-        private: &mut Vec<u32>,
-    ) -> Result<(), SimError> {
+    fn phase(&mut self, phase: &Phase) -> Result<(), SimError> {
+        let of = self.resolver.spec.origin;
         let origin = phase.origin.or(of);
         if !phase.attributes.is_empty() {
-            out.push(self.set(&phase.attributes, origin, changes)?, origin);
+            let step = self.set(&phase.attributes, origin)?;
+            self.push(step, origin);
         }
-        let first = out.steps.len();
+        let first = self.out.steps.len();
         for (index, op) in phase.ops.iter().enumerate() {
-            let origin = phase.op_origin(index).or(of);
-            self.op(op, origin, out, changes, private)?;
+            self.op(op, phase.op_origin(index).or(of))?;
         }
-        self.again(out, Level::Phase, phase.repeat, first, origin);
+        self.again(Level::Phase, phase.repeat, first, origin);
         Ok(())
     }
 
-    fn again(&self, out: &mut Program, level: Level, repeat: Repeat, first: usize, origin: Option<Origin>) {
+    fn again(&mut self, level: Level, repeat: Repeat, first: usize, origin: Option<Origin>) {
         let times = match repeat {
             Repeat::Times(times) => Some(times),
             Repeat::Forever => None,
         };
-        out.push(Step::Again { level, times, to: first as u32 }, origin);
+        self.push(Step::Again { level, times, to: first as u32 }, origin);
     }
 
-    fn op(
-        &self,
-        op: &Op,
-        origin: Option<Origin>,
-        out: &mut Program,
-        changes: &mut Vec<Change>,
-        private: &mut Vec<u32>,
-    ) -> Result<(), SimError> {
-        let object = |id: ObjectId, kinds: &[&str]| self.object(id, kinds, origin);
-        let mutex = |id: ObjectId| object(id, &["mutex"]);
-        let condition = |id: ObjectId| object(id, &["condition"]);
+    fn op(&mut self, op: &Op, origin: Option<Origin>) -> Result<(), SimError> {
+        let resolver = self.resolver;
+        let object = |id: ObjectId, kind: &str| resolver.object(id, kind, origin);
+        let mutex = |id: ObjectId| object(id, "mutex");
+        let condition = |id: ObjectId| object(id, "condition");
         let step = match *op {
             Op::Run(ns) => Step::Run(ns),
             Op::RunUntilElapsed(ns) => Step::Spin(ns),
             Op::Sleep(ns) => Step::Sleep(ns),
             Op::Timer(ref timer) => {
                 let clock = match timer.timer {
-                    TimerRef::Shared(id) => Clock::Shared(object(id, &["timer"])?),
-                    TimerRef::Private(number) => Clock::Private(dense(private, number)),
+                    TimerRef::Shared(id) => Clock::Shared(object(id, "timer")?),
+                    TimerRef::Private(number) => Clock::Private(dense(&mut self.private, number)),
                 };
                 Step::Timer { timer: clock, period: timer.period, absolute: timer.absolute }
             }
             Op::Lock(id) => Step::Lock(mutex(id)?),
             Op::Unlock(id) => Step::Unlock(mutex(id)?),
             Op::Wait { condition: id, mutex: held } => {
-                return self.wait(condition(id)?, held.map(mutex).transpose()?, origin, out);
+                self.wait(condition(id)?, held.map(mutex).transpose()?, origin);
+                return Ok(());
             }
             Op::Signal(id) => Step::Signal(condition(id)?),
             Op::Broadcast(id) => Step::Broadcast(condition(id)?),
             Op::SignalAndWait { condition: id, mutex: held } => {
-                out.push(Step::Signal(condition(id)?), origin);
-                return self.wait(condition(id)?, held.map(mutex).transpose()?, origin, out);
+                self.push(Step::Signal(condition(id)?), origin);
+                self.wait(condition(id)?, held.map(mutex).transpose()?, origin);
+                return Ok(());
             }
-            Op::Barrier(id) => Step::Barrier(object(id, &["barrier"])?),
-            Op::SemPost(id) => Step::Post { counter: object(id, &["semaphore"])?, sync: false },
-            Op::SemWait(id) => Step::Take(object(id, &["semaphore"])?),
-            Op::Send { channel, sync } => Step::Post { counter: object(channel, &["channel"])?, sync },
-            Op::Receive(channel) => Step::Take(object(channel, &["channel"])?),
+            Op::Barrier(id) => Step::Barrier(object(id, "barrier")?),
+            Op::SemPost(id) => Step::Post { counter: object(id, "semaphore")?, sync: false },
+            Op::SemWait(id) => Step::Take(object(id, "semaphore")?),
+            Op::Send { channel, sync } => Step::Post { counter: object(channel, "channel")?, sync },
+            Op::Receive(channel) => Step::Take(object(channel, "channel")?),
             Op::Fork(spec) => {
-                if spec.0 as usize >= self.blame.workload.tasks.len() {
-                    return Err(self.blame.invalid(origin, "it forks a task that is not defined"));
+                if spec.0 as usize >= resolver.blame.workload.tasks.len() {
+                    return Err(resolver.blame.invalid(origin, "it forks a task that is not defined"));
                 }
                 Step::Fork(spec.0)
             }
             Op::Exec => Step::Exec,
             Op::Yield => Step::Yield,
-            Op::Set(ref attributes) => self.set(attributes, origin, changes)?,
+            Op::Set(ref attributes) => self.set(attributes, origin)?,
             Op::Exit => Step::Exit,
         };
-        out.push(step, origin);
+        self.push(step, origin);
         Ok(())
     }
 
-    fn wait(
-        &self,
-        condition: u32,
-        mutex: Option<u32>,
-        origin: Option<Origin>,
-        out: &mut Program,
-    ) -> Result<(), SimError> {
-        out.push(Step::Wait { condition, mutex }, origin);
+    fn wait(&mut self, condition: u32, mutex: Option<u32>, origin: Option<Origin>) {
+        self.push(Step::Wait { condition, mutex }, origin);
         if let Some(mutex) = mutex {
-            out.push(Step::Lock(mutex), origin);
+            self.push(Step::Lock(mutex), origin);
         }
-        Ok(())
     }
 
-    fn set(
-        &self,
-        attributes: &Attributes,
-        origin: Option<Origin>,
-        changes: &mut Vec<Change>,
-    ) -> Result<Step, SimError> {
-        changes.push(self.change(attributes, origin)?);
-        Ok(Step::Set((changes.len() - 1) as u32))
+    fn set(&mut self, attributes: &Attributes, origin: Option<Origin>) -> Result<Step, SimError> {
+        self.changes.push(self.resolver.change(attributes, origin)?);
+        Ok(Step::Set((self.changes.len() - 1) as u32))
     }
 
-    fn object(&self, id: ObjectId, kinds: &[&str], origin: Option<Origin>) -> Result<u32, SimError> {
+    fn push(&mut self, step: Step, origin: Option<Origin>) {
+        self.out.steps.push(step);
+        self.out.origins.push(origin);
+    }
+}
+
+/// Looks up what a definition refers to, and refuses what does not exist or is not modelled.
+#[derive(Clone, Copy)]
+struct Resolver<'a> {
+    blame: Blame<'a>,
+    machine: &'a Machine,
+    spec: &'a TaskSpec,
+}
+
+impl Resolver<'_> {
+    fn object(&self, id: ObjectId, kind: &str, origin: Option<Origin>) -> Result<u32, SimError> {
         let Some(object) = self.blame.workload.objects.get(id.0 as usize) else {
-            return Err(self.blame.invalid(origin, format!("it uses a {} that is not defined", kinds[0])));
+            return Err(self.blame.invalid(origin, format!("it uses a {kind} that is not defined")));
         };
         let found = match object.kind {
             ObjectKind::Mutex => "mutex",
@@ -281,35 +282,36 @@ impl Compiler<'_> {
             ObjectKind::Timer => "timer",
             ObjectKind::Channel => "channel",
         };
-        if !kinds.contains(&found) {
-            let what = format!("`{}` is a {found}, where a {} is expected", object.name, kinds[0]);
+        if kind != found {
+            let what = format!("`{}` is a {found}, where a {kind} is expected", object.name);
             return Err(self.blame.invalid(origin, what));
         }
         Ok(id.0)
     }
 
     fn change(&self, attributes: &Attributes, origin: Option<Origin>) -> Result<Change, SimError> {
-        let policy = match attributes.policy {
-            None => None,
-            Some(policy) => match FairPolicy::of(policy) {
-                Some(policy) => Some(policy),
-                None => return Err(self.blame.unsupported(origin, "a policy outside the fair class")),
-            },
-        };
-        if let Some(group) = attributes.group.as_deref().filter(|group| *group != "/" && !group.is_empty()) {
-            return Err(self.blame.unsupported(origin, format!("the task group `{group}`")));
+        let Attributes { policy, nice, slice, affinity, group, util_clamp, memory_nodes } = attributes;
+        let policy = policy.map(FairPolicy::of);
+        if policy == Some(None) {
+            return Err(self.blame.unsupported(origin, "a policy outside the fair class"));
         }
-        if attributes.util_clamp.is_some_and(|clamp| clamp != (0, 1024)) {
+        let stays = |group: &&String| {
+            path(group) == path(self.spec.attributes.group.as_deref().unwrap_or_default())
+        };
+        if let Some(group) = group.as_ref().filter(|group| !stays(group)) {
+            return Err(self.blame.unsupported(origin, format!("moving to the task group `{group}` while running")));
+        }
+        if util_clamp.is_some_and(|clamp| clamp != (0, 1024)) {
             return Err(self.blame.unsupported(origin, "a utilisation clamp"));
         }
-        if attributes.memory_nodes.as_ref().is_some_and(|nodes| !nodes.is_empty()) {
+        if memory_nodes.as_ref().is_some_and(|nodes| !nodes.is_empty()) {
             return Err(self.blame.unsupported(origin, "binding memory to nodes"));
         }
-        if let Some(nice) = attributes.nice.filter(|nice| !(-20..=19).contains(nice)) {
+        if let Some(nice) = nice.filter(|nice| !(-20..=19).contains(nice)) {
             return Err(self.blame.invalid(origin, format!("nice {nice} is not in -20..=19")));
         }
-        let allowed = attributes.affinity.as_deref().map(|cpus| self.affinity(cpus, origin)).transpose()?;
-        Ok(Change { policy, nice: attributes.nice, slice: attributes.slice, allowed })
+        let allowed = affinity.as_deref().map(|cpus| self.affinity(cpus, origin)).transpose()?;
+        Ok(Change { policy: policy.flatten(), nice: *nice, slice: *slice, allowed, group: None })
     }
 
     fn affinity(&self, cpus: &[u32], origin: Option<Origin>) -> Result<Arc<CpuMask>, SimError> {
@@ -322,13 +324,19 @@ impl Compiler<'_> {
         let set = CpuMask::from_cpus(ncpus, cpus.iter().map(|&cpu| CpuId(cpu)));
         Ok(Arc::new(if all { CpuMask::all(ncpus) } else { set }))
     }
+
+    fn group(&self, group: &str, origin: Option<Origin>) -> Result<Vec<String>, SimError> {
+        let parts = path(group);
+        if parts.iter().any(|part| *part == "." || *part == "..") {
+            return Err(self.blame.invalid(origin, format!("`{group}` is not the path of a task group")));
+        }
+        Ok(parts.into_iter().map(str::to_owned).collect())
+    }
 }
 
-impl Program {
-    fn push(&mut self, step: Step, origin: Option<Origin>) {
-        self.steps.push(step);
-        self.origins.push(origin);
-    }
+/// The parts of a group's path; none for the root group.
+fn path(group: &str) -> Vec<&str> {
+    group.split('/').filter(|part| !part.is_empty()).collect()
 }
 
 /// The index of `number` among the timers met so far.
@@ -438,7 +446,7 @@ mod tests {
             w.toml:3:5: task `t`: it forks a task that is not defined
             w.toml:3:5: task `t`: its affinity names CPU 2, but the machine has CPUs 0-1
             w.toml:2:3: task `t`: a policy outside the fair class cannot be simulated yet
-            w.toml:2:3: task `t`: the task group `/a` cannot be simulated yet
+            w.toml:2:3: task `t`: moving to the task group `/a` while running cannot be simulated yet
             w.toml:2:3: task `t`: a utilisation clamp cannot be simulated yet
             w.toml:2:3: task `t`: nice 20 is not in -20..=19
             w.toml:1:1: task `t`: its program repeats without taking time, so simulated time would stand still

@@ -14,7 +14,8 @@ use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
 use crate::program::{Change, Program, Programs, resolve};
 use crate::timers::{Kind, Timer, Timers};
-use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::group::DEFAULT_SHARES;
+use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Action, FairPolicy, Input, IpiKind, WakeContext};
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
@@ -70,6 +71,7 @@ pub(crate) struct Instance {
     pub(crate) nice: i32,
     pub(crate) slice: Ns,
     pub(crate) allowed: Arc<CpuMask>,
+    group: TgId,
 }
 
 /// A CPU as its host sees it.
@@ -179,7 +181,7 @@ impl<O: Observer> Simulation<O> {
             }
         }
         for (index, cpu) in launcher_cpus.enumerate() {
-            self.create(cpu, (self.workload.tasks.len() + index) as u32);
+            self.create(cpu, None, (self.workload.tasks.len() + index) as u32);
         }
     }
 
@@ -462,47 +464,64 @@ impl<O: Observer> Simulation<O> {
         self.arm_burst(cpu);
     }
 
-    /// Creates a task of definition `spec` from code on `cpu`.
-    pub(crate) fn create(&mut self, cpu: CpuId, spec: u32) {
-        let initial = &self.programs.initial[spec as usize];
-        let allowed = initial.allowed.clone().unwrap_or_else(|| self.unbound.clone());
-        let definition = self.workload.tasks.get(spec as usize);
+    /// Creates a task of definition `spec` from code on `cpu`. What the definition leaves open it has from its parent,
+    /// if that is a task of the workload.
+    pub(crate) fn create(&mut self, cpu: CpuId, parent: Option<TaskId>, spec: u32) {
+        let initial = self.programs.initial[spec as usize].clone();
+        let parent = parent.filter(|&parent| !self.is_launcher(parent)).map(|parent| &self.instances[parent.index()]);
+        let policy = initial.policy.or(parent.map(|parent| parent.policy)).unwrap_or_default();
+        let nice = initial.nice.or(parent.map(|parent| parent.nice)).unwrap_or(0);
+        let slice = initial.slice.or(parent.map(|parent| parent.slice)).unwrap_or(0);
+        let allowed = initial.allowed.or(parent.map(|parent| parent.allowed.clone()));
+        let allowed = allowed.unwrap_or_else(|| self.unbound.clone());
+        let inherited = parent.map_or(TgId(0), |parent| parent.group);
+        let group = initial.group.map_or(inherited, |path| self.group(&path));
+        let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group };
         let number = self.numbers[spec as usize];
         self.numbers[spec as usize] += 1;
-        let delay = definition.map_or(0, |definition| {
-            let jitter = self.params.start_jitter;
-            let jitter = if jitter == 0 { 0 } else { self.jitter.next_u64() % (jitter + 1) };
-            definition.delay + definition.stagger * u64::from(number) + jitter
-        });
-        let instance = Instance {
+        let start = self.now.max(self.delay(spec, number));
+        let timers = vec![None; self.programs.programs[spec as usize].private_timers].into();
+        self.meters.forked(self.now, self.pinned(&allowed));
+        self.alive += usize::from((spec as usize) < self.workload.tasks.len());
+        let child = self.sched.new_task(&params);
+        assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
+        self.instances.push(Instance {
             spec,
             number,
             pc: 0,
             rounds: [0; 2],
             doing: Doing::Next,
-            start: self.now.max(delay),
-            timers: vec![None; self.programs.programs[spec as usize].private_timers].into(),
+            start,
+            timers,
             timer_cpu: cpu,
             steps: 0,
             stepped_at: 0,
-            policy: initial.policy.unwrap_or_default(),
-            nice: initial.nice.unwrap_or(0),
-            slice: initial.slice.unwrap_or(0),
+            policy,
+            nice,
+            slice,
             allowed,
-        };
-        let params = TaskParams {
-            policy: instance.policy,
-            nice: instance.nice,
-            slice: instance.slice,
-            allowed: (*instance.allowed).clone(),
-        };
-        self.alive += usize::from(definition.is_some());
-        let child = self.sched.new_task(&params);
-        assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
-        self.meters.forked(self.now, self.pinned(&instance.allowed));
-        self.instances.push(instance);
+            group,
+        });
         self.timers.grow(self.instances.len());
         self.input(Input::Fork { cpu, child });
+    }
+
+    /// When instance `number` of a definition may begin.
+    fn delay(&mut self, spec: u32, number: u32) -> Ns {
+        let Some(spec) = self.workload.tasks.get(spec as usize) else { return 0 };
+        let jitter = match self.params.start_jitter {
+            0 => 0,
+            most => self.jitter.next_u64() % (most + 1),
+        };
+        spec.delay.saturating_add(spec.stagger.saturating_mul(u64::from(number))).saturating_add(jitter)
+    }
+
+    /// The task group of this path, created with default shares if it is new.
+    fn group(&mut self, path: &[String]) -> TgId {
+        path.iter().fold(TgId(0), |parent, name| {
+            let known = self.sched.groups().iter().position(|group| group.parent == Some(parent) && group.name == *name);
+            known.map_or_else(|| self.sched.new_group(parent, name, DEFAULT_SHARES, false), TgId::from_index)
+        })
     }
 
     /// An affinity as the meters want it: none if it leaves all CPUs open.
