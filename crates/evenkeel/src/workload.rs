@@ -20,6 +20,28 @@ pub struct Workload {
     pub timeline: Vec<TimelineEntry>,
     /// How long the workload says it lasts; `None`: until every task has ended, or as the user says.
     pub duration: Option<Ns>,
+    /// The texts it was read from, which every [`Origin`] points into; empty if it was built by a program.
+    pub sources: Vec<Source>,
+}
+
+/// A text a workload was read from, kept so that whoever refuses a part of it can show the line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name, as messages print it.
+    pub name: String,
+    /// All of its text.
+    pub text: String,
+}
+
+/// Where in a [`Source`] something was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// Index into [`Workload::sources`].
+    pub source: u32,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
 }
 
 /// Index into [`Workload::objects`].
@@ -62,11 +84,25 @@ pub enum ObjectKind {
     Channel,
 }
 
+/// How the instances of a definition are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// `NAME`, or `NAME-0`, `NAME-1` ... if the definition starts several.
+    #[default]
+    NumberedIfSeveral,
+    /// `NAME`, all alike.
+    Plain,
+    /// `NAME-(first)`, `NAME-(first + 1)` ...; the instances a fork creates get a further `-0`, `-1` ...
+    NumberedFrom(u32),
+}
+
 /// One task definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskSpec {
-    /// Name; instances of a definition that has several get `NAME-0`, `NAME-1` ...
+    /// Name; [`TaskSpec::naming`] says how its instances are told apart.
     pub name: String,
+    /// How its instances are called.
+    pub naming: Naming,
     /// How many instances start with the workload; 0 for definitions that are only forked.
     pub instances: u32,
     /// Which CPU forks the instances that start with the workload.
@@ -79,6 +115,8 @@ pub struct TaskSpec {
     pub attributes: Attributes,
     /// What it does.
     pub program: Program,
+    /// Where it was defined.
+    pub origin: Option<Origin>,
 }
 
 /// Scheduling attributes; `None` leaves the present value.
@@ -96,6 +134,15 @@ pub struct Attributes {
     pub group: Option<String>,
     /// Utilisation clamps, 0..=1024.
     pub util_clamp: Option<(u32, u32)>,
+    /// Memory nodes its memory comes from, ascending; the empty list means all.
+    pub memory_nodes: Option<Vec<u32>>,
+}
+
+impl Attributes {
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Scheduling policies.
@@ -158,6 +205,17 @@ pub struct Phase {
     pub attributes: Attributes,
     /// The operations, in order.
     pub ops: Vec<Op>,
+    /// Where the phase was written.
+    pub origin: Option<Origin>,
+    /// Where each operation was written: one entry per operation, or empty if that is unknown.
+    pub op_origins: Vec<Origin>,
+}
+
+impl Phase {
+    /// Where operation `index` was written, or else where the phase was.
+    pub fn op_origin(&self, index: usize) -> Option<Origin> {
+        self.op_origins.get(index).copied().or(self.origin)
+    }
 }
 
 /// One operation of a program.
@@ -248,6 +306,8 @@ pub struct TimelineEntry {
     pub at: Ns,
     /// What.
     pub change: Change,
+    /// Where it was written.
+    pub origin: Option<Origin>,
 }
 
 /// What can be changed from outside.
@@ -262,11 +322,38 @@ pub enum Change {
     },
 }
 
-/// A program can repeat forever without taking time, which a simulator cannot execute.
+/// Repetitions without any operation that takes time beyond which a program counts as never taking time.
+pub const TIMELESS_REPEATS_MAX: u64 = 1 << 20;
+
+/// A program can repeat (nearly) forever without taking time, which a simulator cannot execute.
 ///
-/// True if some endless loop of the program contains no operation that takes or waits for time.
+/// True if some endless loop of the program, or one of more than [`TIMELESS_REPEATS_MAX`] rounds, contains no
+/// operation that takes or waits for time.
 pub fn loops_without_time(program: &Program) -> bool {
-    let takes_time = |op: &Op| match op {
+    timeless_loop(program).is_some()
+}
+
+/// Which loop of a program repeats (nearly) forever without taking time: `Some(Some(i))` for phase `i`,
+/// `Some(None)` for the sequence of phases.
+pub fn timeless_loop(program: &Program) -> Option<Option<usize>> {
+    let timeless = |phase: &Phase| !(phase.repeat != Repeat::Times(0) && phase.ops.iter().any(takes_time));
+    let rounds = |repeat: Repeat| match repeat {
+        Repeat::Times(times) => u64::from(times),
+        Repeat::Forever => u64::MAX,
+    };
+    let endless = |phase: &Phase| timeless(phase) && rounds(phase.repeat) > TIMELESS_REPEATS_MAX;
+    if let Some(index) = program.phases.iter().position(endless) {
+        return Some(Some(index));
+    }
+    let all_timeless = program.phases.iter().all(timeless);
+    let per_round = program.phases.iter().fold(1u64, |sum, phase| sum.saturating_add(rounds(phase.repeat)));
+    let total = rounds(program.repeat).saturating_mul(per_round);
+    (all_timeless && total > TIMELESS_REPEATS_MAX).then_some(None)
+}
+
+/// Whether an operation takes time, may wait for another task, or ends the task.
+fn takes_time(op: &Op) -> bool {
+    match op {
         Op::Run(ns) | Op::RunUntilElapsed(ns) | Op::Sleep(ns) => *ns > 0,
         Op::Timer(timer) => timer.period > 0,
         Op::Wait { .. }
@@ -274,11 +361,53 @@ pub fn loops_without_time(program: &Program) -> bool {
         | Op::Barrier(_)
         | Op::SemWait(_)
         | Op::Receive(_)
-        | Op::Lock(_) => true,
-        Op::Exit => true,
-        _ => false,
-    };
-    let phase_takes_time = |phase: &Phase| phase.ops.iter().any(takes_time);
-    program.phases.iter().any(|phase| phase.repeat == Repeat::Forever && !phase_takes_time(phase))
-        || (program.repeat == Repeat::Forever && !program.phases.iter().any(phase_takes_time))
+        | Op::Lock(_)
+        | Op::Exit => true,
+        Op::Unlock(_)
+        | Op::Signal(_)
+        | Op::Broadcast(_)
+        | Op::SemPost(_)
+        | Op::Send { .. }
+        | Op::Fork(_)
+        | Op::Exec
+        | Op::Yield
+        | Op::Set(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn program(repeat: Repeat, phases: &[(Repeat, &[Op])]) -> Program {
+        let phase = |(repeat, ops): &(Repeat, &[Op])| Phase {
+            repeat: *repeat,
+            ops: ops.to_vec(),
+            ..Phase::default()
+        };
+        Program { phases: phases.iter().map(phase).collect(), repeat }
+    }
+
+    #[test]
+    fn a_loop_that_takes_no_time_is_found_whether_endless_or_merely_huge() {
+        use Repeat::{Forever, Times};
+        let run: &[Op] = &[Op::Run(1)];
+        let idle: &[Op] = &[Op::Yield, Op::Run(0)];
+        let cases = vec![
+            (program(Forever, &[(Times(1), run)]), None),
+            (program(Forever, &[(Times(1), idle)]), Some(None)),
+            (program(Forever, &[(Times(1), idle), (Times(2), run)]), None),
+            (program(Forever, &[(Times(1), idle), (Times(0), run)]), Some(None)),
+            (program(Times(1), &[(Times(1), run), (Forever, idle)]), Some(Some(1))),
+            (program(Times(1), &[(Times(4_000_000_000), idle)]), Some(Some(0))),
+            (program(Times(2000), &[(Times(2000), idle)]), Some(None)),
+            (program(Times(1000), &[(Times(1000), idle)]), None),
+            (program(Forever, &[]), Some(None)),
+            (program(Times(3), &[]), None),
+        ];
+        for (index, (program, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(timeless_loop(&program), expected, "case {index}");
+        }
+    }
 }

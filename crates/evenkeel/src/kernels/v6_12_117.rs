@@ -1,5 +1,11 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
 use crate::kernel::{Features, Kernel, TopologyRules, TunableScaling, Tunables};
+use crate::topology::rules::{
+    AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, Degeneration, FlagSet, GroupFlags,
+    HighestFlagDomain, HybridLevels, LevelWeight, LlcId, LlcSharing, NumaDistances, OverlapGroups,
+    OverlapMinCapacity, PackageLevel, ReclaimDistance, RelaxDomainLevel, SiblingPriority, SmtCapacity,
+    SmtLevel, X86Capacity,
+};
 
 /// v6.12.117 as Debian builds it for amd64 (spec 2 §0.3, spec 3 §12.4).
 pub const V6_12_117: Kernel = Kernel {
@@ -7,7 +13,39 @@ pub const V6_12_117: Kernel = Kernel {
     alias: "v6.12",
     runs: true,
     hz: 250,
-    topology: TopologyRules {},
+    topology: TopologyRules {
+        cluster_level: ClusterLevel::Flagged,
+        smt_level: SmtLevel::Always,
+        package_level: PackageLevel::DroppedIfPackageSpansNodes,
+        package_name: "PKG",
+        hybrid_levels: HybridLevels::Same,
+        asym_packing_levels: AsymPackingLevels::CachesAndPackage,
+        sibling_priority: SiblingPriority::Same,
+        coregroup: Coregroup::CacheOrCluster,
+        x86_capacity: X86Capacity::UnequalWithoutSmt,
+        numa_distances: NumaDistances::NodesWithCpus,
+        reclaim_distance: ReclaimDistance::ByMachine,
+        level_weight: LevelWeight::RawMask,
+        flag_set: FlagSet::Overlap,
+        busy_factor: 16,
+        imbalance_pct_smt: 110,
+        imbalance_pct_llc: 117,
+        imbalance_pct_other: 117,
+        asym_capacity: AsymCapacity::Classified,
+        relax_domain_level: RelaxDomainLevel::ClearFrom,
+        overlap_groups: OverlapGroups::Fit,
+        group_flags: GroupFlags::EntryRepaired,
+        group_cores: true,
+        degeneration: Degeneration::AllFlags,
+        imb_numa_nr: true,
+        smt_capacity: SmtCapacity::Full,
+        overlap_min_capacity: OverlapMinCapacity::SmallestCpu,
+        highest_flag_domain: HighestFlagDomain::PassesGaps,
+        llc_shared: LlcSharing::EveryCacheLevel,
+        llc_id: LlcId::FirstCpu,
+        share_id: true,
+        root_max_cpu_capacity: false,
+    },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
         scaling: TunableScaling::Log,

@@ -2,12 +2,23 @@
 //!
 //! In the kernel: `kernel/sched/topology.c`.
 
+pub mod asym;
+mod build;
+mod degenerate;
 pub mod domain;
+pub mod group;
+mod levels;
 pub mod machine;
+mod numa;
+pub mod partition;
+mod pointers;
 pub mod rules;
+mod shared;
+mod spans;
 
 pub use domain::{
     CpuDomains, Domain, DomainStats, Domains, Group, GroupCapacity, LbCounters, LlcShared, RootDomain,
     SdFlags,
 };
 pub use machine::{Arch, Cpu, Machine, MachineError};
+pub use partition::{Partition, Rebuild, TopologyError};
