@@ -1,0 +1,445 @@
+//! Machines from presets, one line, sysfs trees and recordings.
+use evenkeel::topology::Machine;
+use evenkeel_formats::machine::{self, describe, load, oneline, presets, sysfs};
+use expect_test::{Expect, expect};
+use flate2::read::GzDecoder;
+use proptest::prelude::*;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// The machine without its name and source, which tell readers apart.
+fn nameless(mut machine: Machine) -> Machine {
+    machine.name.clear();
+    machine.source.clear();
+    machine
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/machine").join(name)
+}
+
+fn unpack(path: &Path) -> String {
+    let mut text = String::new();
+    GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A directory that is removed in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("evenkeel-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Writes the files of a `@@ PATH` dump below the directory.
+    fn write_dump(&self, dump: &str) {
+        for part in dump.split("@@ ").skip(1) {
+            let (path, content) = part.split_once('\n').unwrap_or((part, ""));
+            if path.starts_with("/sys/devices") {
+                self.write(path.trim_start_matches('/'), content);
+            }
+        }
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const RECORDED: [&str; 4] = ["clus", "s2c2t2n2", "n4ring", "c8isol"];
+
+#[test]
+fn recorded_sysfs_gives_the_machine_that_was_recorded() {
+    for name in RECORDED {
+        let dump = unpack(&data(name).join("raw.txt.gz"));
+        let scratch = Scratch::new(name);
+        scratch.write_dump(&dump);
+        if name == "c8isol" {
+            // The recording left this file out; the kernel fills it from its command line.
+            scratch.write("sys/devices/system/cpu/isolated", "6-7\n");
+        }
+        let tree = sysfs::read_directory(&scratch.0).unwrap().machine;
+        let recorded = load(data(name).join("sched.json.gz").to_str().unwrap()).unwrap();
+        assert_eq!(recorded.name, name);
+        assert_eq!(nameless(tree), nameless(recorded.clone()), "{name}");
+        // The same shapes are presets.
+        assert_eq!(nameless(load(name).unwrap()), nameless(recorded), "preset {name}");
+    }
+}
+
+#[test]
+fn a_dump_file_is_as_good_as_the_tree() {
+    let dump = load(data("clus").join("raw.txt.gz").to_str().unwrap()).unwrap();
+    assert_eq!(nameless(dump), nameless(load("clus").unwrap()));
+}
+
+fn check(line: &str, expect: Expect) {
+    let text = match oneline::parse(line) {
+        Ok(loaded) => describe(&loaded.machine),
+        Err(error) => error.to_string(),
+    };
+    expect.assert_eq(&text);
+}
+
+#[test]
+fn one_line_machines() {
+    check("8 cpus", expect!["1 socket x 8 cores = 8 CPUs"]);
+    check(
+        "2 sockets x 4 llc x 8 cores x 2 threads, distance 10/32",
+        expect!["2 sockets x 4 LLCs x 8 cores x 2 threads = 128 CPUs, 2 nodes (distance 10/32)"],
+    );
+    check(
+        "2 SOCKETS × 4 ccx * 8 core x 1 thread, nodes per socket 2",
+        expect!["2 sockets x 4 LLCs x 8 cores = 64 CPUs, 4 nodes (distance 10/12/20)"],
+    );
+    check(
+        "4 nodes x 2 cores, ring 10/20/30",
+        expect!["4 sockets x 2 cores = 8 CPUs, 4 nodes (distance 10/20/30)"],
+    );
+    check(
+        "8 cores, arm, capacity 4x446+4x1024",
+        expect!["1 socket x 8 cores = 8 CPUs, capacity 4x446+4x1024, generic levels"],
+    );
+    check(
+        "8cores,isolated 1,3-4,offline 7",
+        expect!["1 socket x 8 cores = 8 CPUs, offline 7, isolated 1,3-4"],
+    );
+    check("2 clusters x 4 cores", expect!["1 socket x 2 clusters x 4 cores = 8 CPUs"]);
+    check(
+        "pack:2 numa:1 l3:1 l2:2 core:1 pu:2",
+        expect!["2 sockets x 2 cores x 2 threads = 8 CPUs, 2 nodes (distance 10/20)"],
+    );
+}
+
+#[test]
+fn one_line_numbers_follow_the_words() {
+    let machine = |line: &str| oneline::parse(line).unwrap().machine;
+    let cores = |line: &str| machine(line).cpus.iter().map(|cpu| cpu.core).collect::<Vec<_>>();
+    assert_eq!(cores("2 cores x 2 threads"), [0, 0, 1, 1]);
+    assert_eq!(cores("2 cores x 2 threads, numbering interleaved"), [0, 1, 0, 1]);
+    let nodes: Vec<u32> = machine("2 sockets x 2 cores x 2 threads, numbering interleaved")
+        .cpus
+        .iter()
+        .map(|cpu| cpu.node)
+        .collect();
+    assert_eq!(nodes, [0, 0, 1, 1, 0, 0, 1, 1]);
+    // Capacity per core with two threads each, and per CPU.
+    let capacities: Vec<u32> =
+        machine("2 cores x 2 threads, capacity 1x512+1x1024").cpus.iter().map(|cpu| cpu.capacity).collect();
+    assert_eq!(capacities, [512, 512, 1024, 1024]);
+    // Spec 1 §17 (d): a ring of four nodes.
+    let ring = machine("4 nodes x 2 cores, ring 10/20/30");
+    assert_eq!(ring.distances, [10, 20, 30, 20, 20, 10, 20, 30, 30, 20, 10, 20, 20, 30, 20, 10]);
+    // Spec 1 §18: a line of four nodes.
+    let row = machine("4 nodes x 1 core, line 10/20/30/40");
+    assert_eq!(row.distances[..4], [10, 20, 30, 40]);
+    // Spec 1 §17 (e), and that the regular machine of the core crate is the same.
+    assert_eq!(
+        nameless(machine("2 sockets x 2 llc x 2 cores x 2 threads, distance 10/20")),
+        nameless(Machine::regular(2, 2, 2, 2, true))
+    );
+}
+
+#[test]
+fn one_line_errors_point_at_the_column() {
+    check(
+        "2 sockts x 4 cores",
+        expect![[r#"
+        machine, line 1, column 3: expected a unit (sockets, nodes, dies, llc, clusters, cores, threads or cpus), found `sockts`
+          2 sockts x 4 cores
+            ^"#]],
+    );
+    check(
+        "4 cores x 2 sockets",
+        expect![[r#"
+        machine, line 1, column 13: sockets cannot be inside cores: expected at most one each of sockets, nodes, dies, llc, clusters, cores, threads, in this order
+          4 cores x 2 sockets
+                      ^"#]],
+    );
+    check(
+        "2 sockets x 0 cores",
+        expect![[r#"
+        machine, line 1, column 13: expected at least 1 of cores, found 0
+          2 sockets x 0 cores
+                      ^"#]],
+    );
+    check(
+        "8 cpus x 2 threads",
+        expect![[r#"
+            machine, line 1, column 12: nothing can be inside of cpus, which are cores of one thread: say `cores`
+              8 cpus x 2 threads
+                         ^"#]],
+    );
+    check(
+        "2 sockets x 3 cores, nodes 4",
+        expect![[r#"
+        machine, line 1, column 22: 6 cores cannot be spread evenly over 4 nodes
+          2 sockets x 3 cores, nodes 4
+                               ^"#]],
+    );
+    check(
+        "1 socket x 2 llc x 4 cores, nodes 4",
+        expect![[r#"
+        machine, line 1, column 29: 4 nodes for 2 llc: each of the llc would be on several nodes
+          1 socket x 2 llc x 4 cores, nodes 4
+                                      ^"#]],
+    );
+    check(
+        "2 sockets x 4 cores, distances [10 21; 20 10]",
+        expect![[r#"
+        machine, line 1, column 22: node distances must be symmetric: from 0 to 1 is 21, from 1 to 0 is 20
+          2 sockets x 4 cores, distances [10 21; 20 10]
+                               ^"#]],
+    );
+    check(
+        "2 sockets x 4 cores, distances [10 21; 20]",
+        expect![[r#"
+        machine, line 1, column 40: expected a row of 2 distances, found 1
+          2 sockets x 4 cores, distances [10 21; 20]
+                                                 ^"#]],
+    );
+    check(
+        "2 sockets x 4 cores, distance 11/20",
+        expect![[r#"
+        machine, line 1, column 31: expected 10, the distance of a node to itself, found `11`
+          2 sockets x 4 cores, distance 11/20
+                                        ^"#]],
+    );
+    check(
+        "2 sockets x 4 cores, distance 10/300",
+        expect![[r#"
+        machine, line 1, column 22: the distance from node 0 to node 1 must be in 11..=254, not 300
+          2 sockets x 4 cores, distance 10/300
+                               ^"#]],
+    );
+    check(
+        "8 cores, capacity 4x446",
+        expect![[r#"
+        machine, line 1, column 10: expected values for 8 cores, found 4
+          8 cores, capacity 4x446
+                   ^"#]],
+    );
+    check(
+        "8 cores, capacity 8x0",
+        expect![[r#"
+        machine, line 1, column 10: the capacity of CPU 0 must be in 1..=1024, not 0
+          8 cores, capacity 8x0
+                   ^"#]],
+    );
+    check(
+        "8 cores, isolated 6-9",
+        expect![[r#"
+        machine, line 1, column 10: CPU 9 does not exist on this machine
+          8 cores, isolated 6-9
+                   ^"#]],
+    );
+    check(
+        "8 cores, fast",
+        expect![[r#"
+        machine, line 1, column 10: expected an option (nodes, distance, distances, ring, line, capacity, priority, numbering, x86, arm, reclaim, itmt, isolated or offline), found `fast`
+          8 cores, fast
+                   ^"#]],
+    );
+    check(
+        "8 cores extra",
+        expect![[r#"
+        machine, line 1, column 9: expected `x` and the next level, `,` and an option, or the end, found `extra`
+          8 cores extra
+                  ^"#]],
+    );
+    check(
+        "100000 sockets x 100000 cores",
+        expect![[r#"
+            machine, line 1, column 1: more CPUs than the 8192 that are supported
+              100000 sockets x 100000 cores
+              ^"#]],
+    );
+    check(
+        "99999999999 cores",
+        expect![[r#"
+        machine, line 1, column 1: the number 99999999999 is too big
+          99999999999 cores
+          ^"#]],
+    );
+    check(
+        "8 nodes x 1 core, ring 10/20",
+        expect![[r#"
+            machine, line 1, column 19: a ring of 8 nodes has up to 4 hops, found distances for 1
+              8 nodes x 1 core, ring 10/20
+                                ^"#]],
+    );
+    check(
+        "2 cores, offline 0-1",
+        expect![[r#"
+        machine, line 1, column 10: no CPU of the machine is online
+          2 cores, offline 0-1
+                   ^"#]],
+    );
+    check(
+        "",
+        expect![
+            "machine, line 1, column 1: expected a count such as `2` in `2 sockets x 8 cores`, found the end of the text"
+        ],
+    );
+}
+
+#[test]
+fn presets_are_valid_and_described() {
+    let mut text = String::new();
+    for preset in presets() {
+        let machine = preset.machine();
+        machine.validate().unwrap();
+        assert_eq!(load(preset.name).unwrap(), machine);
+        text.push_str(&format!("{}: {}\n", preset.name, describe(&machine)));
+    }
+    expect![[r#"
+        laptop-hybrid: 1 socket, 6 clusters (4 of 2, 2 of 4 CPUs), 12 cores (8 of 1, 4 of 2 threads) = 16 CPUs, preferred cores
+        phone-biglittle: 1 socket x 8 cores = 8 CPUs, capacity 4x325+3x828+1x1024, generic levels
+        desktop-8c16t: 1 socket x 8 cores x 2 threads = 16 CPUs
+        desktop-ryzen-7950x: 1 socket x 2 LLCs x 8 cores x 2 threads = 32 CPUs
+        epyc-7763-2s-nps1: 2 sockets x 8 LLCs x 8 cores x 2 threads = 256 CPUs, 2 nodes (distance 10/32)
+        epyc-7763-2s-nps2: 2 sockets x 8 LLCs x 8 cores x 2 threads = 256 CPUs, 4 nodes (distance 10/12/32)
+        epyc-7763-2s-nps4: 2 sockets x 8 LLCs x 8 cores x 2 threads = 256 CPUs, 8 nodes (distance 10/12/32)
+        epyc-9654-2s: 2 sockets x 12 LLCs x 8 cores x 2 threads = 384 CPUs, 2 nodes (distance 10/32)
+        xeon-spr-snc4: 2 sockets x 4 LLCs x 14 cores x 2 threads = 224 CPUs, 8 nodes (distance 10/12/21)
+        xeon-e5-4s-80: 4 sockets x 10 cores x 2 threads = 80 CPUs, 4 nodes (distance 10/21)
+        bulldozer-8n: 4 sockets x 2 LLCs x 4 cores x 2 threads = 64 CPUs, 8 nodes (distance 10/16/22)
+        ampere-altra: 1 socket, 80 LLCs, 40 clusters, 80 cores = 80 CPUs, generic levels
+        grace: 1 socket x 72 cores = 72 CPUs, generic levels
+        grace-2s: 2 sockets x 72 cores = 144 CPUs, 2 nodes (distance 10/40), generic levels
+        uv-16s: 16 sockets x 60 cores x 2 threads = 1920 CPUs, 16 nodes (distance 10/21/31)
+        c1: 1 socket x 1 core = 1 CPU
+        c2: 1 socket x 2 cores = 2 CPUs
+        c8flat: 1 socket x 8 cores = 8 CPUs
+        c8isol: 1 socket x 8 cores = 8 CPUs, isolated 6-7
+        c4t2: 1 socket x 4 cores x 2 threads = 8 CPUs
+        c24t2: 1 socket x 24 cores x 2 threads = 48 CPUs
+        s2c2t2n2: 2 sockets x 2 cores x 2 threads = 8 CPUs, 2 nodes (distance 10/20)
+        s2d2: 2 sockets x 2 LLCs x 2 cores = 8 CPUs
+        ccx: 1 socket x 2 LLCs x 4 cores x 2 threads = 16 CPUs
+        clus: 1 socket x 2 clusters x 4 cores = 8 CPUs
+        n4ring: 4 sockets x 2 cores = 8 CPUs, 4 nodes (distance 10/20/30)
+        n4far: 4 sockets x 2 cores = 8 CPUs, 4 nodes (distance 10/25/40)
+        n8mesh3: 8 sockets x 2 cores = 16 CPUs, 8 nodes (distance 10/16/22/28)
+        s4n4eq: 4 sockets x 4 cores = 16 CPUs, 4 nodes (distance 10/21)
+        c64: 2 sockets x 16 cores x 2 threads = 64 CPUs, 2 nodes (distance 10/21)
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn unknown_machines_list_what_was_tried_and_what_is_near() {
+    let error = load("epyc-7763-nps1").unwrap_err().to_string();
+    assert!(error.contains("no such file"), "{error}");
+    assert!(error.contains("did you mean epyc-7763-2s-nps1"), "{error}");
+    assert!(load("bulldozer").unwrap_err().to_string().contains("did you mean bulldozer-8n"));
+    assert!(load("").is_err());
+}
+
+#[test]
+fn this_host_can_be_read_where_it_is_linux() {
+    if Path::new("/sys/devices/system/cpu/online").exists() {
+        let loaded = machine::load_with_notes("host").unwrap();
+        assert!(!describe(&loaded.machine).is_empty());
+    }
+}
+
+/// Pieces of one-line machines, so that random texts get past the first word.
+const PIECES: [&str; 44] = [
+    "2",
+    "4",
+    "8",
+    "0",
+    "3",
+    "16",
+    "70000",
+    " ",
+    ",",
+    "x",
+    "×",
+    "*",
+    "/",
+    "+",
+    "-",
+    "[",
+    "]",
+    ";",
+    ":",
+    "sockets",
+    "nodes",
+    "dies",
+    "llc",
+    "clusters",
+    "cores",
+    "threads",
+    "cpus",
+    "distance 10",
+    "distances",
+    "10",
+    "21",
+    "ring",
+    "line",
+    "capacity",
+    "446",
+    "1024",
+    "numbering interleaved",
+    "arm",
+    "isolated",
+    "offline",
+    "per socket",
+    "pu:",
+    "core:",
+    "itmt",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_text_is_a_machine_or_an_error(text in ".{0,60}") {
+        if let Ok(loaded) = oneline::parse(&text) {
+            loaded.machine.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn any_pieces_are_a_machine_or_an_error(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..24)) {
+        match oneline::parse(&pieces.join(" ")) {
+            Ok(loaded) => {
+                loaded.machine.validate().unwrap();
+                prop_assert!(!describe(&loaded.machine).is_empty());
+            }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+
+    #[test]
+    fn any_shape_has_the_counts_it_names(sockets in 1u32..4, llcs in 1u32..4, clusters in 1u32..3, cores in 1u32..4,
+                                         threads in 1u32..3, interleaved: bool) {
+        let numbering = if interleaved { "interleaved" } else { "adjacent" };
+        let text = format!("{sockets} sockets x {llcs} llc x {clusters} clusters x {cores} cores x {threads} threads, \
+                            numbering {numbering}");
+        let machine = oneline::parse(&text).unwrap().machine;
+        let distinct = |key: fn(&evenkeel::topology::Cpu) -> Option<u32>| {
+            machine.cpus.iter().map(key).collect::<std::collections::BTreeSet<_>>().len() as u32
+        };
+        prop_assert_eq!(machine.nr_cpus() as u32, sockets * llcs * clusters * cores * threads);
+        prop_assert_eq!(distinct(|cpu| Some(cpu.core)), sockets * llcs * clusters * cores);
+        prop_assert_eq!(distinct(|cpu| cpu.llc), sockets * llcs);
+        prop_assert_eq!(distinct(|cpu| Some(cpu.package)), sockets);
+        prop_assert_eq!(distinct(|cpu| Some(cpu.node)), sockets);
+        let expected = if cores > 1 { sockets * llcs * clusters } else { 1 };
+        prop_assert_eq!(distinct(|cpu| cpu.cluster), expected);
+    }
+}
