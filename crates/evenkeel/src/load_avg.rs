@@ -206,3 +206,26 @@ impl SchedAvg {
         self.runnable_sum = self.runnable_sum.max(self.runnable_avg * MIN_DIVIDER);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_tasks_start_with_half_of_what_is_left() {
+        // Spec 2 §17.10: successive nice-0 forks on one queue, each attached.
+        for (capacity, expected) in
+            [(1024, [512, 256, 128, 64, 32, 16, 8, 4]), (446, [223, 111, 56, 28, 14, 7, 3, 2])]
+        {
+            let (mut util, mut load) = (0, 0);
+            for expected in expected {
+                let new = initial_util(capacity, util, load, 1024).unwrap();
+                assert_eq!(new, expected);
+                util += new;
+                load += 1024;
+            }
+        }
+        let by_weight = [1024, 335, 3121].map(|weight| initial_util(1024, 200, 2048, weight).unwrap());
+        assert_eq!(by_weight, [99, 32, 304]);
+    }
+}

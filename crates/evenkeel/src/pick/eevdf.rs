@@ -198,3 +198,146 @@ impl Entity {
         self.vlag = self.deadline.wrapping_add(1) as i64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{CpuId, QueueId};
+    use crate::kernels::V6_12_117;
+    use crate::pelt::SchedAvg;
+    use crate::weight::LoadWeight;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    const RULES: Rules = Rules { features: V6_12_117.features, base_slice: 2_800_000, tick: 4_000_000 };
+
+    fn entity(nice: i32, vruntime: i64, deadline: i64) -> Entity {
+        Entity {
+            load: LoadWeight::of_nice(nice),
+            on_rq: false,
+            sched_delayed: false,
+            custom_slice: false,
+            rel_deadline: false,
+            exec_start: 0,
+            sum_exec: 0,
+            prev_sum_exec: 0,
+            vruntime: vruntime as u64,
+            deadline: deadline as u64,
+            vlag: 0,
+            slice: RULES.base_slice,
+            avg: SchedAvg::default(),
+            cfs_rq: QueueId(0),
+            parent: None,
+            my_queue: None,
+            task: None,
+        }
+    }
+
+    /// A queue on which all of `entities` wait; virtual time starts at 0 here, as the vectors do.
+    fn queue(entities: &mut [Entity]) -> CfsRq {
+        let mut queue = CfsRq { zero_vruntime: 0, ..CfsRq::new(CpuId(0)) };
+        for (i, entity) in entities.iter_mut().enumerate() {
+            entity.on_rq = true;
+            queue.nr_running += 1;
+            queue.insert_waiting(SeId(i as u32), entity);
+        }
+        queue
+    }
+
+    #[test]
+    fn virtual_time_is_the_mean_rounded_down() {
+        for ((a, b), mean) in [((0, -3), -2), ((0, 3), 1), ((1, -2), -1), ((-1, -2), -2), ((1000, -3000), -1000)] {
+            let mut entities = [entity(0, a, a), entity(0, b, b)];
+            let mut queue = queue(&mut entities);
+            assert_eq!(queue.avg_vruntime(&entities) as i64, mean, "{a} and {b}");
+            // Moving the reference point has changed nothing.
+            assert_eq!(queue.avg_vruntime(&entities) as i64, mean);
+            assert_eq!(queue.eligible(&entities, a as u64), a <= mean);
+            assert_eq!(queue.eligible(&entities, b as u64), b <= mean);
+        }
+        let mut entities = [entity(0, 10, 10), entity(5, 0, 0), entity(-5, 3, 3)];
+        let mut queue = queue(&mut entities);
+        assert_eq!((queue.avg_vruntime, queue.avg_load), (19603, 4480));
+        assert_eq!(queue.avg_vruntime(&entities), 4);
+        assert_eq!([10, 0, 3].map(|v| queue.eligible(&entities, v)), [false, true, true]);
+    }
+
+    fn five() -> Vec<Entity> {
+        vec![
+            entity(-5, 900_000, 1_818_679),    // D
+            entity(0, -500_000, 2_300_000),    // B
+            entity(0, 1_000_000, 3_800_000),   // A
+            entity(5, 200_000, 8_758_806),     // C
+            entity(10, -2_000_000, 24_065_454), // F
+        ]
+    }
+
+    #[test]
+    fn the_earliest_eligible_deadline_wins() {
+        let mut entities = five();
+        let mut queue = queue(&mut entities);
+        assert_eq!((queue.avg_vruntime, queue.avg_load), (3_167_900_000, 5614));
+        let lags: Vec<i64> =
+            (0..5).map(|i| 564_285 - entities[i].vruntime as i64).collect();
+        assert_eq!(queue.avg_vruntime(&entities), 564_285);
+        assert_eq!(lags, [-335_715, 1_064_285, -435_715, 364_285, 2_564_285]);
+        assert_eq!(queue.pick_eevdf(&entities, true, &RULES), SeId(1));
+    }
+
+    #[test]
+    fn a_running_entity_keeps_the_cpu_by_protection_or_deadline() {
+        let pick = |vruntime: i64, deadline: i64, protected: bool| {
+            let mut entities = five();
+            let mut queue = queue(&mut entities);
+            let mut curr = entity(0, vruntime, deadline);
+            curr.on_rq = true;
+            if protected {
+                curr.protect();
+            } else {
+                curr.cancel_protection();
+            }
+            entities.push(curr);
+            queue.curr = Some(SeId(5));
+            queue.nr_running += 1;
+            let virtual_time = queue.avg_vruntime(&entities);
+            (virtual_time, queue.pick_eevdf(&entities, true, &RULES))
+        };
+        assert_eq!(pick(300_000, 2_000_000, true), (523_516, SeId(5)));
+        assert_eq!(pick(300_000, 2_000_000, false), (523_516, SeId(5)));
+        assert_eq!(pick(300_000, 3_000_000, false), (523_516, SeId(1)));
+        assert_eq!(pick(5_000_000, 3_000_000, true), (1_248_553, SeId(0)));
+    }
+
+    #[test]
+    fn placement_keeps_the_lag() {
+        // Spec 2 §17.8: nice values on the level (all at 0), nice and lag of the newcomer, then what is expected.
+        let rows: [(&[i32], i32, i64, i64, i64, i64, i64); 5] = [
+            (&[0], 0, 1_000_000, -2_000_000, 800_000, -1_000_000, 1_000_000),
+            (&[0], 0, -1_000_000, 2_000_000, 4_800_000, 1_000_000, -1_000_000),
+            (&[0, 0], 0, 1_000_000, -1_500_000, 1_300_000, -500_000, 1_000_000),
+            (&[0, 5, -5], 5, 1_000_000, -1_074_776, 7_484_030, -74_777, 999_999),
+            (&[0, 5, -5], -5, -3_000_001, 5_089_957, 6_008_636, 2_089_956, -3_000_001),
+        ];
+        for (level, nice, vlag, vruntime, deadline, after, lag_after) in rows {
+            let mut entities: Vec<Entity> = level.iter().map(|&nice| entity(nice, 0, 0)).collect();
+            let mut queue = queue(&mut entities);
+            let se = SeId(level.len() as u32);
+            entities.push(Entity { vlag, ..entity(nice, 0, 0) });
+            queue.place(&mut entities, se, false, &RULES);
+            let placed = &entities[se.index()];
+            assert_eq!((placed.vruntime as i64, placed.deadline as i64), (vruntime, deadline), "{level:?}");
+            queue.insert_waiting(se, &entities[se.index()]);
+            let virtual_time = queue.avg_vruntime(&entities) as i64;
+            assert_eq!((virtual_time, virtual_time - vruntime), (after, lag_after), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn lag_is_limited_to_two_slices() {
+        for (nice, limit) in [(-5, 1_837_359), (0, 5_600_000), (5, 17_117_612), (19, 382_293_333)] {
+            let mut entities = [entity(nice, -1_000_000_000_000, 0), entity(-20, 0, 0)];
+            let mut queue = queue(&mut entities);
+            assert_eq!(queue.entity_lag(&entities, SeId(0), &RULES), limit, "nice {nice}");
+        }
+    }
+}

@@ -7,8 +7,9 @@
 //! In the kernel: `sched_balance_find_dst_cpu`, `sched_balance_find_dst_group`, `sched_balance_find_dst_group_cpu`.
 //! Specified in spec 4 §9. Left out: idle states (none is known, so the latest idle CPU wins), capacity fitness,
 //! preferred NUMA nodes.
-use crate::balance::classify::{GroupType, has_capacity, is_overloaded};
-use crate::balance::imbalance::adjust_numa_imbalance;
+use crate::balance::choose::adjust_numa_imbalance;
+use crate::balance::classify::{GroupType, group_classify};
+use crate::balance::stats::SgStats;
 use crate::ids::{CpuId, DomainId, GroupId, TaskId};
 use crate::observe::Observer;
 use crate::sched::Sched;
@@ -123,39 +124,40 @@ impl<O: Observer> Sched<O> {
 
     /// Statistics of a group as if the task were not there (spec 4 §9.1).
     fn dst_stats(&mut self, id: DomainId, group: GroupId, task: TaskId) -> DstStats {
-        let imbalance_pct = u64::from(self.topo.domains[id.index()].imbalance_pct);
+        let imbalance_pct = self.topo.domains[id.index()].imbalance_pct;
         let members = &self.topo.groups[group.index()];
-        let (span, weight, sgc) = (members.span.clone(), members.group_weight, members.sgc);
+        let (span, sgc) = (members.span.clone(), &self.topo.capacities[members.sgc.index()]);
+        let imbalance = sgc.imbalance;
+        let mut stats = SgStats {
+            group_capacity: sgc.capacity,
+            group_weight: members.group_weight,
+            ..SgStats::default()
+        };
         let allowed = self.tasks[task].allowed.clone();
-        let (mut load, mut util, mut runnable) = (0, 0, 0);
-        let (mut sum_nr_running, mut idle_cpus) = (0, 0);
         for cpu in span.iter().filter(|&cpu| allowed.contains(cpu)) {
-            load += self.cpu_load_without(cpu, task);
-            util += self.cpu_util_without(cpu, task);
-            runnable += self.cpu_runnable_without(cpu, task);
+            stats.group_load += self.cpu_load_without(cpu, task);
+            stats.group_util += self.cpu_util_without(cpu, task);
+            stats.group_runnable += self.cpu_runnable_without(cpu, task);
             let here = u32::from(self.tasks[task].cpu == cpu && self.tasks[task].on_rq == OnRq::Queued);
             let nr_running = self.rqs[cpu.index()].nr_running - here;
-            sum_nr_running += nr_running;
+            stats.sum_nr_running += nr_running;
             if nr_running == 0 && self.idle_cpu_without(cpu, task) {
-                idle_cpus += 1;
+                stats.idle_cpus += 1;
             }
         }
-        let sgc = &self.topo.capacities[sgc.index()];
-        let capacity = sgc.capacity;
-        let kind = if is_overloaded(sum_nr_running, weight, capacity, util, runnable, imbalance_pct) {
-            GroupType::Overloaded
-        } else if sgc.imbalance {
-            GroupType::Imbalanced
-        } else if has_capacity(sum_nr_running, weight, capacity, util, runnable, imbalance_pct) {
-            GroupType::HasSpare
-        } else {
-            GroupType::FullyBusy
-        };
+        let kind = group_classify(imbalance_pct, imbalance, &stats);
         let avg_load = match kind {
-            GroupType::FullyBusy | GroupType::Overloaded => load * 1024 / capacity,
+            GroupType::FullyBusy | GroupType::Overloaded => stats.group_load * 1024 / stats.group_capacity,
             _ => 0,
         };
-        DstStats { group, kind, avg_load, util, idle_cpus, sum_nr_running }
+        DstStats {
+            group,
+            kind,
+            avg_load,
+            util: stats.group_util,
+            idle_cpus: stats.idle_cpus,
+            sum_nr_running: stats.sum_nr_running,
+        }
     }
 
     /// Whether the CPU would be idle without the task.
