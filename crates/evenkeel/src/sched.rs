@@ -13,11 +13,12 @@
 //! [`Sched::check`](crate::check) verifies them all: a task is in exactly one place, counts and sums equal what is
 //! recomputed from their members, nothing is queued where it may not run.
 //!
-//! Not modelled yet, and not accepted: task groups, real-time and deadline tasks, automatic NUMA balancing,
+//! Not modelled yet, and not accepted: group quotas, real-time and deadline tasks, automatic NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
-use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::group::TaskGroup;
+use crate::ids::{CpuId, SeId, TaskId};
 use crate::io::{Action, FairPolicy, Input, IpiKind};
 use crate::kernel::{Features, Kernel};
 use crate::mask::CpuMask;
@@ -71,7 +72,10 @@ impl fmt::Display for SchedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KernelDoesNotRun { build } => {
-                write!(f, "kernel {build} has domain trees only: its run queues and balancer are not modelled yet")
+                write!(
+                    f,
+                    "kernel {build} has domain trees only: its run queues and balancer are not modelled yet"
+                )
             }
             Self::Topology(error) => write!(f, "{error}"),
             Self::Unsupported { what } => write!(f, "{what} is not modelled yet"),
@@ -118,6 +122,8 @@ pub struct Sched<O: Observer> {
     pub(crate) entities: Vec<Entity>,
     /// Tasks.
     pub(crate) tasks: Tasks,
+    /// Task groups; number 0 is the root group.
+    pub(crate) groups: Vec<TaskGroup>,
     /// Domain trees.
     pub(crate) topo: Domains,
     /// Tickless idle CPUs.
@@ -172,7 +178,9 @@ impl<O: Observer> Sched<O> {
             return Err(SchedError::Unsupported { what: "running a machine with asymmetric CPU capacities" });
         }
         if machine.itmt {
-            return Err(SchedError::Unsupported { what: "running a machine with preferred CPUs (asym packing)" });
+            return Err(SchedError::Unsupported {
+                what: "running a machine with preferred CPUs (asym packing)",
+            });
         }
         if machine.cpus.iter().any(|cpu| !cpu.online) {
             return Err(SchedError::Unsupported { what: "running a machine with offline CPUs" });
@@ -206,6 +214,7 @@ impl<O: Observer> Sched<O> {
             queues: cpus().map(CfsRq::new).collect(),
             entities: Vec::new(),
             tasks: Tasks::default(),
+            groups: alloc::vec![TaskGroup::root(ncpus)],
             topo,
             nohz: Nohz {
                 idle_cpus_mask: empty.clone(),
@@ -242,29 +251,17 @@ impl<O: Observer> Sched<O> {
         let se = SeId::from_index(self.entities.len());
         let load = task_weight(params.policy, params.nice);
         self.entities.push(Entity {
-            load,
-            on_rq: false,
-            sched_delayed: false,
             custom_slice: params.slice != 0,
-            rel_deadline: false,
-            exec_start: 0,
-            sum_exec: 0,
-            prev_sum_exec: 0,
-            vruntime: 0,
-            deadline: 0,
-            vlag: 0,
-            slice: clamp_slice(params.slice, self.base_slice),
-            avg: crate::pelt::SchedAvg::default(),
-            cfs_rq: QueueId(0),
-            parent: None,
-            my_queue: None,
             task: Some(task),
+            ..Entity::new(load, clamp_slice(params.slice, self.base_slice))
         });
         // A new task is taken to be heavy until it shows otherwise (spec 2 §11).
         self.entities[se.index()].avg.load_avg = crate::weight::scale_load_down(load.weight);
-        let allowed = if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
+        let allowed =
+            if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
         self.tasks.0.push(Task {
             se,
+            group: params.group,
             state: TaskState::New,
             on_rq: OnRq::No,
             cpu: CpuId(0),
