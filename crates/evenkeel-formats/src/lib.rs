@@ -1,3 +1,18 @@
-//! See the crate description in `Cargo.toml`.
+//! Readers and writers of the files evenkeel understands: machines, scenarios, rt-app workloads, recordings.
+//!
+//! [`machine`] reads what hardware a run happens on. What tasks do is read by [`rtapp`] (the JSON scheduler
+//! developers exchange). It reports faults through [`diagnostic`], and [`checks`] finds what is wrong with a
+//! workload without running it.
 
+pub mod checks;
+pub mod diagnostic;
 pub mod machine;
+mod objects;
+pub mod rtapp;
+mod tree;
+
+/// The file name without directories and its last extension.
+pub(crate) fn stem(file_name: &str) -> &str {
+    let base = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
+    base.rsplit_once('.').map_or(base, |(stem, _)| if stem.is_empty() { base } else { stem })
+}

@@ -24,3 +24,28 @@ pub mod rng;
 pub mod time;
 pub mod topology;
 pub mod workload;
+
+pub mod balance;
+pub mod check;
+pub mod cost;
+pub mod entity;
+pub mod io;
+pub mod list;
+pub mod observe;
+pub mod pelt;
+pub mod pick;
+pub mod rq;
+pub mod sched;
+pub mod select;
+pub mod task;
+pub mod timeline;
+pub mod weight;
+
+mod attributes;
+mod clock;
+mod fair;
+mod load;
+mod load_avg;
+mod schedule;
+mod util_est;
+mod wakeup;

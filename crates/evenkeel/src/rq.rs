@@ -125,6 +125,8 @@ pub struct Rq {
 
     /// Counters.
     pub stats: CpuStats,
+    /// The stopper thread has the CPU.
+    pub stopper_running: bool,
     /// Scratch: tasks detached by the present pass.
     pub detached: Vec<TaskId>,
 }
@@ -164,6 +166,7 @@ impl Rq {
             avg_idle: 2 * migration_cost,
             max_idle_balance_cost: migration_cost,
             stats: CpuStats::default(),
+            stopper_running: false,
             detached: Vec::new(),
         }
     }

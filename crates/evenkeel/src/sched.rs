@@ -24,6 +24,7 @@ use crate::mask::CpuMask;
 use crate::observe::{Event, Observer, Running};
 use crate::rng::Rng;
 use crate::rq::Rq;
+use crate::select::IdleWaker;
 use crate::task::{OnRq, Task, TaskParams, TaskState, Tasks};
 use crate::time::{Jiffies, MS, Ns, SEC, tick_ns};
 use crate::topology::{Domains, Machine, TopologyError};
@@ -133,6 +134,12 @@ pub struct Sched<O: Observer> {
     pub(crate) rng: Rng,
     /// Rotor of `cpumask_any_and_distribute`, by CPU.
     pub(crate) distribute: Vec<u32>,
+    /// The node of each CPU.
+    pub(crate) node_of: Vec<u32>,
+    /// The CPUs of each node.
+    pub(crate) node_cpus: Vec<CpuMask>,
+    /// Whom the idle tasks woke, by CPU.
+    pub(crate) idle_wakers: Vec<IdleWaker>,
     /// Balancing passes so far: their numbers in events.
     pub(crate) passes: u64,
     /// What the host has to do.
@@ -214,6 +221,9 @@ impl<O: Observer> Sched<O> {
             max_load_balance_interval: (hz * ncpus as u64 / 10).max(1),
             rng: Rng::new(params.seed, 1),
             distribute: alloc::vec![0; ncpus],
+            node_of: machine.cpus.iter().map(|cpu| cpu.node).collect(),
+            node_cpus: (0..machine.nr_nodes as u32).map(|node| node_cpus(machine, node)).collect(),
+            idle_wakers: alloc::vec![IdleWaker::default(); ncpus],
             passes: 0,
             actions: VecDeque::new(),
             observer,
@@ -291,9 +301,18 @@ impl<O: Observer> Sched<O> {
         self.now = now;
         match input {
             Input::Tick { cpu } => self.sched_tick(cpu),
-            Input::Softirq { cpu } => self.sched_balance_softirq(cpu),
-            Input::Ipi { cpu, kind: IpiKind::NohzKick } => self.nohz_csd_func(cpu),
-            Input::Ipi { cpu, kind: IpiKind::WakeList } => self.sched_ttwu_pending(cpu),
+            Input::Softirq { cpu } => {
+                self.sched_balance_softirq(cpu);
+                self.irq_exit(cpu);
+            }
+            Input::Ipi { cpu, kind: IpiKind::NohzKick } => {
+                self.nohz_csd_func(cpu);
+                self.irq_exit(cpu);
+            }
+            Input::Ipi { cpu, kind: IpiKind::WakeList } => {
+                self.sched_ttwu_pending(cpu);
+                self.irq_exit(cpu);
+            }
             Input::Schedule { cpu } => self.schedule_if_needed(cpu),
             Input::StopperRun { cpu } => self.run_stopper(cpu),
             Input::IdleEnter { cpu, stop_tick } => self.idle_enter(cpu, stop_tick),
@@ -426,4 +445,10 @@ fn settle(topo: &mut Domains) {
             shared.has_idle_cores = smt;
         }
     }
+}
+
+/// The CPUs of a node.
+fn node_cpus(machine: &Machine, node: u32) -> CpuMask {
+    let on_node = machine.cpus.iter().enumerate().filter(|(_, cpu)| cpu.node == node);
+    CpuMask::from_cpus(machine.nr_cpus(), on_node.map(|(i, _)| CpuId(i as u32)))
 }
