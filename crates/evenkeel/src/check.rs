@@ -37,20 +37,28 @@ impl<O: Observer> Sched<O> {
             let queued = p.on_rq == OnRq::Queued;
             assert_ne!(p.on_rq, OnRq::Migrating, "{task:?} is in transit between two inputs");
             assert_eq!(entity.on_rq, queued, "{task:?}: entity and task disagree about being queued");
-            assert_eq!(listed[task.index()], u32::from(queued), "{task:?} must be on one list iff it is queued");
+            assert_eq!(
+                listed[task.index()],
+                u32::from(queued),
+                "{task:?} must be on one list iff it is queued"
+            );
             assert_eq!(entity.cfs_rq.0, p.cpu.0, "{task:?}: entity and task are on different CPUs");
             match p.state {
-                TaskState::Running => assert!(queued && !entity.sched_delayed, "{task:?} runs but is not queued"),
-                TaskState::Sleeping => assert_eq!(queued, entity.sched_delayed, "{task:?} sleeps but is queued"),
+                TaskState::Running => {
+                    assert!(queued && !entity.sched_delayed, "{task:?} runs but is not queued")
+                }
+                TaskState::Sleeping => {
+                    assert_eq!(queued, entity.sched_delayed, "{task:?} sleeps but is queued")
+                }
                 TaskState::New | TaskState::Dead | TaskState::Waking => {
                     assert!(!queued, "{task:?} is {:?} but queued", p.state);
                 }
             }
             if p.state == TaskState::Running && !p.allowed.contains(p.cpu) {
                 let works = &self.rqs[p.cpu.index()].stop_works;
-                let moves = works.iter().any(
-                    |work| matches!(work, crate::rq::StopWork::Migrate(moved, _) if *moved == task),
-                );
+                let moves = works
+                    .iter()
+                    .any(|work| matches!(work, crate::rq::StopWork::Migrate(moved, _) if *moved == task));
                 assert!(moves, "{task:?} is queued on CPU {} outside its affinity {}", p.cpu, p.allowed);
             }
         }
@@ -74,9 +82,8 @@ impl<O: Observer> Sched<O> {
         assert_eq!(rq.nr_running, count + stopper, "CPU {cpu}: rq.nr_running");
         let delayed = members.iter().filter(|se| entity(se).sched_delayed).count() as u32;
         assert_eq!(queue.h_nr_delayed, delayed, "CPU {cpu}: h_nr_delayed");
-        let of_idle_policy = |se: &&SeId| {
-            entity(se).task.is_some_and(|task| self.tasks[task].policy == FairPolicy::Idle)
-        };
+        let of_idle_policy =
+            |se: &&SeId| entity(se).task.is_some_and(|task| self.tasks[task].policy == FairPolicy::Idle);
         let idle = members.iter().filter(of_idle_policy).count() as u32;
         assert_eq!(queue.idle_h_nr_running, idle, "CPU {cpu}: idle_h_nr_running");
         let weight: u64 = members.iter().map(|se| entity(se).load.weight).sum();

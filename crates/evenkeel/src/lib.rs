@@ -15,7 +15,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod balance;
 pub mod ids;
 pub mod kernel;
 pub mod kernels;

@@ -96,11 +96,8 @@ impl SchedAvg {
             return false;
         }
         self.last_update_time = self.last_update_time.wrapping_add(delta << 10);
-        let Activity { load, runnable, running } = if activity.load == 0 {
-            Activity { load: 0, runnable: 0, running: false }
-        } else {
-            activity
-        };
+        let Activity { load, runnable, running } =
+            if activity.load == 0 { Activity { load: 0, runnable: 0, running: false } } else { activity };
 
         let mut contrib = delta as u32;
         let delta = delta + u64::from(self.period_contrib);
@@ -116,7 +113,8 @@ impl SchedAvg {
         self.period_contrib = (delta % 1024) as u32;
         if load != 0 {
             self.load_sum = self.load_sum.wrapping_add(load.wrapping_mul(u64::from(contrib)));
-            self.runnable_sum = self.runnable_sum.wrapping_add(runnable.wrapping_mul(u64::from(contrib)) << 10);
+            self.runnable_sum =
+                self.runnable_sum.wrapping_add(runnable.wrapping_mul(u64::from(contrib)) << 10);
             if running {
                 self.util_sum = self.util_sum.wrapping_add(contrib << 10);
             }
@@ -182,8 +180,8 @@ mod tests {
             (
                 48_887_808,
                 [
-                    47_840_243, 46_815_125, 45_811_973, 41_109_582, 34_568_900, 24_979_155, 24_443_903, 23_920_121,
-                    12_221_951, 5_603_789, 47741, 27779, 966, 0, 0,
+                    47_840_243, 46_815_125, 45_811_973, 41_109_582, 34_568_900, 24_979_155, 24_443_903,
+                    23_920_121, 12_221_951, 5_603_789, 47741, 27779, 966, 0, 0,
                 ],
             ),
             (1024, [1002, 980, 959, 861, 724, 523, 511, 501, 255, 117, 0, 0, 0, 0, 0]),

@@ -71,7 +71,10 @@ impl fmt::Display for SchedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KernelDoesNotRun { build } => {
-                write!(f, "kernel {build} has domain trees only: its run queues and balancer are not modelled yet")
+                write!(
+                    f,
+                    "kernel {build} has domain trees only: its run queues and balancer are not modelled yet"
+                )
             }
             Self::Topology(error) => write!(f, "{error}"),
             Self::Unsupported { what } => write!(f, "{what} is not modelled yet"),
@@ -155,8 +158,6 @@ pub struct Sched<O: Observer> {
 pub(crate) struct Scratch {
     /// Candidate CPUs of a balancing pass.
     pub(crate) lb_cpus: CpuMask,
-    /// Working set of `should_we_balance`.
-    pub(crate) swb: CpuMask,
     /// Working set of the wake-up search.
     pub(crate) select: CpuMask,
 }
@@ -172,7 +173,9 @@ impl<O: Observer> Sched<O> {
             return Err(SchedError::Unsupported { what: "running a machine with asymmetric CPU capacities" });
         }
         if machine.itmt {
-            return Err(SchedError::Unsupported { what: "running a machine with preferred CPUs (asym packing)" });
+            return Err(SchedError::Unsupported {
+                what: "running a machine with preferred CPUs (asym packing)",
+            });
         }
         if machine.cpus.iter().any(|cpu| !cpu.online) {
             return Err(SchedError::Unsupported { what: "running a machine with offline CPUs" });
@@ -227,7 +230,7 @@ impl<O: Observer> Sched<O> {
             passes: 0,
             actions: VecDeque::new(),
             observer,
-            scratch: Scratch { lb_cpus: empty.clone(), swb: empty.clone(), select: empty },
+            scratch: Scratch { lb_cpus: empty.clone(), select: empty },
         };
         for cpu in cpus() {
             sched.nohz_balance_enter_idle(cpu);
@@ -262,7 +265,8 @@ impl<O: Observer> Sched<O> {
         });
         // A new task is taken to be heavy until it shows otherwise (spec 2 §11).
         self.entities[se.index()].avg.load_avg = crate::weight::scale_load_down(load.weight);
-        let allowed = if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
+        let allowed =
+            if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
         self.tasks.0.push(Task {
             se,
             state: TaskState::New,

@@ -116,7 +116,8 @@ fn a_finer_tick_switches_when_slices_end() {
         while bench.sched.poll().is_some() {}
     }
     bench.input(0, Input::Schedule { cpu: CPU });
-    let name = |task: Option<TaskId>| ["N0", "N5", "M5"][tasks.iter().position(|t| Some(*t) == task).unwrap()];
+    let name =
+        |task: Option<TaskId>| ["N0", "N5", "M5"][tasks.iter().position(|t| Some(*t) == task).unwrap()];
     let mut switches = Vec::new();
     for ms in 1..=14 {
         let ran = name(bench.curr());

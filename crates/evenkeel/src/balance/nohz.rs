@@ -241,7 +241,11 @@ impl<O: Observer> Sched<O> {
         let mask = &self.nohz.idle_cpus_mask;
         let wrapped = last.is_some_and(|last| last <= this_cpu);
         let ahead = mask.next_from(from);
-        if wrapped { ahead.filter(|&cpu| cpu <= this_cpu) } else { ahead.or_else(|| mask.first().filter(|&cpu| cpu <= this_cpu)) }
+        if wrapped {
+            ahead.filter(|&cpu| cpu <= this_cpu)
+        } else {
+            ahead.or_else(|| mask.first().filter(|&cpu| cpu <= this_cpu))
+        }
     }
 
     /// Refreshes the load of a tickless CPU; whether some is left.

@@ -162,9 +162,7 @@ impl<O: Observer> Sched<O> {
 
     fn is_our_turn(&mut self, env: &LbEnv) -> bool {
         let turn = self.search(env).should_we_balance();
-        self.emit(|_| {
-            Event::Balance(BalanceEvent::Turn { pass: env.pass, dst_cpu: env.dst_cpu, turn })
-        });
+        self.emit(|_| Event::Balance(BalanceEvent::Turn { pass: env.pass, dst_cpu: env.dst_cpu, turn }));
         turn.is_for(env.dst_cpu)
     }
 
@@ -201,9 +199,7 @@ impl<O: Observer> Sched<O> {
         loop {
             self.refresh_capacity(env, group);
             let (stats, pick) = self.search(env).visit(&mut sds, group);
-            self.emit(|_| {
-                Event::Balance(BalanceEvent::Group { pass: env.pass, group, stats, pick })
-            });
+            self.emit(|_| Event::Balance(BalanceEvent::Group { pass: env.pass, group, stats, pick }));
             group = self.topo.groups[group.index()].next;
             if group == first {
                 break;
@@ -314,9 +310,7 @@ impl<O: Observer> Sched<O> {
             env.dst_cpu = env.new_dst_cpu;
             env.flags.remove(LbFlags::DST_PINNED);
             self.restart_scan(env);
-            self.emit(|_| {
-                Event::Balance(BalanceEvent::NewDestination { pass: env.pass, cpu: env.dst_cpu })
-            });
+            self.emit(|_| Event::Balance(BalanceEvent::NewDestination { pass: env.pass, cpu: env.dst_cpu }));
             return Step::Move { moved };
         }
         if env.flags.contains(LbFlags::SOME_PINNED) && env.imbalance > 0 {
@@ -330,9 +324,7 @@ impl<O: Observer> Sched<O> {
                 return Step::AllPinned;
             }
             self.restart_scan(env);
-            self.emit(|_| {
-                Event::Balance(BalanceEvent::Redo { pass: env.pass, without: env.src_cpu })
-            });
+            self.emit(|_| Event::Balance(BalanceEvent::Redo { pass: env.pass, without: env.src_cpu }));
             return Step::Search;
         }
         Step::Settle { moved }

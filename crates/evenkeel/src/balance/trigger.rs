@@ -80,8 +80,7 @@ impl<O: Observer> Sched<O> {
     /// The softirq: for the idle CPUs if that was asked for (which includes this one), else for this CPU.
     #[doc(alias = "run_rebalance_domains")]
     pub(crate) fn sched_balance_softirq(&mut self, cpu: CpuId) {
-        let idle =
-            if self.rqs[cpu.index()].idle_balance { IdleType::Idle } else { IdleType::NotIdle };
+        let idle = if self.rqs[cpu.index()].idle_balance { IdleType::Idle } else { IdleType::NotIdle };
         if self.nohz_idle_balance(cpu, idle) {
             return;
         }

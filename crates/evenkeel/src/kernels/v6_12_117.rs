@@ -1,5 +1,7 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
-use crate::kernel::{Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables};
+use crate::kernel::{
+    BalanceRules, Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables,
+};
 use crate::topology::rules::{
     AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, Degeneration, FlagSet, GroupFlags,
     HighestFlagDomain, HybridLevels, LevelWeight, LlcId, LlcSharing, NumaDistances, OverlapGroups,
@@ -78,6 +80,7 @@ pub const V6_12_117: Kernel = Kernel {
         share_id: true,
         root_max_cpu_capacity: false,
     },
+    balance: BalanceRules { preemption: true },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
         scaling: TunableScaling::Log,

@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn virtual_time_is_the_mean_rounded_down() {
-        for ((a, b), mean) in [((0, -3), -2), ((0, 3), 1), ((1, -2), -1), ((-1, -2), -2), ((1000, -3000), -1000)] {
+        for ((a, b), mean) in
+            [((0, -3), -2), ((0, 3), 1), ((1, -2), -1), ((-1, -2), -2), ((1000, -3000), -1000)]
+        {
             let mut entities = [entity(0, a, a), entity(0, b, b)];
             let mut queue = queue(&mut entities);
             assert_eq!(queue.avg_vruntime(&entities) as i64, mean, "{a} and {b}");
@@ -264,10 +266,10 @@ mod tests {
 
     fn five() -> Vec<Entity> {
         vec![
-            entity(-5, 900_000, 1_818_679),    // D
-            entity(0, -500_000, 2_300_000),    // B
-            entity(0, 1_000_000, 3_800_000),   // A
-            entity(5, 200_000, 8_758_806),     // C
+            entity(-5, 900_000, 1_818_679),     // D
+            entity(0, -500_000, 2_300_000),     // B
+            entity(0, 1_000_000, 3_800_000),    // A
+            entity(5, 200_000, 8_758_806),      // C
             entity(10, -2_000_000, 24_065_454), // F
         ]
     }
@@ -277,8 +279,7 @@ mod tests {
         let mut entities = five();
         let mut queue = queue(&mut entities);
         assert_eq!((queue.avg_vruntime, queue.avg_load), (3_167_900_000, 5614));
-        let lags: Vec<i64> =
-            (0..5).map(|i| 564_285 - entities[i].vruntime as i64).collect();
+        let lags: Vec<i64> = (0..5).map(|i| 564_285 - entities[i].vruntime as i64).collect();
         assert_eq!(queue.avg_vruntime(&entities), 564_285);
         assert_eq!(lags, [-335_715, 1_064_285, -435_715, 364_285, 2_564_285]);
         assert_eq!(queue.pick_eevdf(&entities, true, &RULES), SeId(1));

@@ -225,11 +225,8 @@ fn leave_local(local: &DstStats, idlest: &DstStats, rules: &DstRules) -> bool {
         GroupType::HasSpare => {
             if rules.numa {
                 let difference = local.idle_cpus.abs_diff(idlest.idle_cpus);
-                let adjusted = adjust_numa_imbalance(
-                    i64::from(difference),
-                    local.sum_nr_running + 1,
-                    rules.imb_numa_nr,
-                );
+                let adjusted =
+                    adjust_numa_imbalance(i64::from(difference), local.sum_nr_running + 1, rules.imb_numa_nr);
                 if adjusted == 0 {
                     return false;
                 }
