@@ -2,12 +2,14 @@
 //!
 //! [`machine`] reads what hardware a run happens on. What tasks do is read by [`rtapp`] (the JSON scheduler
 //! developers exchange). It reports faults through [`diagnostic`], and [`checks`] finds what is wrong with a
-//! workload without running it.
+//! workload without running it. What real kernels did is read by [`recording`] and compared with by [`conform`].
 
 pub mod checks;
+pub mod conform;
 pub mod diagnostic;
 pub mod machine;
 mod objects;
+pub mod recording;
 pub mod rtapp;
 mod tree;
 

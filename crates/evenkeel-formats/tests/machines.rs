@@ -1,6 +1,6 @@
 //! Machines from presets, one line, sysfs trees and recordings.
 use evenkeel::topology::Machine;
-use evenkeel_formats::machine::{self, describe, load, oneline, presets, sysfs};
+use evenkeel_formats::machine::{self, describe, load, oneline, presets, save, sysfs};
 use expect_test::{Expect, expect};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
@@ -83,6 +83,226 @@ fn recorded_sysfs_gives_the_machine_that_was_recorded() {
 fn a_dump_file_is_as_good_as_the_tree() {
     let dump = load(data("clus").join("raw.txt.gz").to_str().unwrap()).unwrap();
     assert_eq!(nameless(dump), nameless(load("clus").unwrap()));
+}
+
+/// Distances are all that `lscpu` leaves out of the recorded machines.
+fn without_distances(mut machine: Machine) -> Machine {
+    machine.distances.clear();
+    machine
+}
+
+#[test]
+fn the_same_machine_comes_in_by_every_tool() {
+    for name in ["clus", "s2c2t2n2", "n4ring"] {
+        let recorded = nameless(load(data(name).join("sched.json.gz").to_str().unwrap()).unwrap());
+        let read = |file: &str| nameless(load(data(name).join(file).to_str().unwrap()).unwrap());
+        for file in ["hwloc.xml.gz", "hwloc-v1.xml.gz"] {
+            assert_eq!(read(file), recorded, "{name} {file}");
+        }
+        for file in ["lscpu-p.txt", "lscpu-e.json", "lscpu.json", "lscpu.txt"] {
+            assert_eq!(without_distances(read(file)), without_distances(recorded.clone()), "{name} {file}");
+        }
+    }
+}
+
+#[test]
+fn lscpu_columns_go_by_their_names() {
+    let text = "# CPU,Core,Socket,Node\n# Node,CPU,Core,Socket,Cluster,,L2,L3\n\
+                1,0,0,0,7,,0,0\n1,1,1,0,7,,1,0\n0,2,0,1,8,,2,1\n0,3,1,1,,,3,1\n0,5,2,1,9,,3,1\n";
+    let loaded = machine::load_text(text, "lscpu.txt").unwrap();
+    let cpus = &loaded.machine.cpus;
+    assert_eq!(cpus.iter().map(|cpu| cpu.node).collect::<Vec<_>>(), [1, 1, 0, 0, 0, 0]);
+    assert_eq!(cpus.iter().map(|cpu| cpu.package).collect::<Vec<_>>(), [0, 0, 1, 1, 0, 1]);
+    assert_eq!((cpus[0].cluster, cpus[1].cluster), (Some(0), Some(0)));
+    assert_eq!(loaded.machine.online().to_string(), "0-3,5");
+    assert!(loaded.notes.iter().any(|note| note.contains("offline")), "{:?}", loaded.notes);
+}
+
+#[test]
+fn lscpu_summaries_tell_siblings_by_the_ranges_of_nodes() {
+    let text = "Architecture: x86_64\nCPU(s): 8\nVendor ID: AuthenticAMD\nCPU family: 25\nThread(s) per core: 2\n\
+                Core(s) per socket: 2\nSocket(s): 2\nL2 cache: 2 MiB (4 instances)\nL3 cache: 64 MiB (2 instances)\n\
+                NUMA node(s): 2\nNUMA node0 CPU(s): 0,1,4,5\nNUMA node1 CPU(s): 2,3,6,7\n";
+    let machine = machine::load_text(text, "lscpu.txt").unwrap().machine;
+    let expected =
+        oneline::parse("2 sockets x 2 cores x 2 threads, numbering interleaved, reclaim 32").unwrap();
+    assert_eq!(nameless(machine), nameless(expected.machine));
+    let hybrid =
+        text.replace("CPU(s): 8", "CPU(s): 6").replace("0,1,4,5", "0,1,4").replace("2,3,6,7", "2,3,5");
+    let error = machine::load_text(&hybrid, "lscpu.txt").unwrap_err().to_string();
+    assert!(error.contains("not regular, use `lscpu -p`"), "{error}");
+}
+
+#[test]
+fn sysfs_notes_and_refusals() {
+    let scratch = Scratch::new("odd");
+    let file = |path: &str, content: &str| scratch.write(&format!("devices/system/{path}"), content);
+    file("cpu/possible", "0-3\n");
+    file("cpu/online", "0-1,3\n");
+    file("cpu/modalias", "cpu:type:x86,ven0002fam0019mod0001:feature:,0000\n");
+    for cpu in [0, 1, 3] {
+        file(&format!("cpu/cpu{cpu}/topology/core_cpus_list"), if cpu == 3 { "3" } else { "0-1" });
+        file(&format!("cpu/cpu{cpu}/topology/physical_package_id"), "0");
+        file(&format!("cpu/cpu{cpu}/topology/die_id"), "-1");
+        file(&format!("cpu/cpu{cpu}/topology/cluster_id"), "-1");
+        file(&format!("cpu/cpu{cpu}/topology/core_id"), "0");
+        file(&format!("cpu/cpu{cpu}/cache/index0/level"), "1");
+        file(&format!("cpu/cpu{cpu}/cache/index0/type"), "Instruction");
+        file(&format!("cpu/cpu{cpu}/acpi_cppc/highest_perf"), if cpu == 3 { "40" } else { "60" });
+    }
+    // Nodes 0 and 8, the second without CPUs.
+    file("node/online", "0,8");
+    file("node/node0/cpulist", "0-1,3");
+    file("node/node0/distance", "10 40");
+    file("node/node8/cpulist", "\n");
+    file("node/node8/distance", "40 10");
+    let loaded = sysfs::read_directory(&scratch.0).unwrap();
+    let machine = &loaded.machine;
+    assert_eq!(machine.online().to_string(), "0-1,3");
+    assert_eq!(machine.cpus.iter().map(|cpu| cpu.core).collect::<Vec<_>>(), [0, 0, 1, 2]);
+    assert_eq!(machine.cpus.iter().map(|cpu| cpu.llc).collect::<Vec<_>>(), [None; 4]);
+    assert_eq!((machine.nr_nodes, &machine.distances[..]), (2, &[10, 40, 40, 10][..]));
+    assert_eq!(machine.node_reclaim_distance, Some(32));
+    assert!(machine.itmt);
+    assert_eq!(machine.cpus[3].asym_priority, Some(40));
+    assert_eq!(loaded.notes.len(), 3, "{:?}", loaded.notes);
+
+    // Announced as off: no priorities.
+    scratch.write("kernel/debug/x86/sched_itmt_enabled", "N\n");
+    let off = sysfs::read_directory(&scratch.0).unwrap().machine;
+    assert_eq!((off.itmt, off.cpus[3].asym_priority), (false, None));
+
+    let refuses = |path: &str, content: &str, why: &str, back: &str| {
+        file(path, content);
+        let error = sysfs::read_directory(&scratch.0).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        file(path, back);
+    };
+    refuses("cpu/online", "zero", "expected a CPU list", "0-1,3");
+    refuses("cpu/possible", "0-99999", "does not exist", "0-3");
+    refuses("cpu/cpu1/topology/core_cpus_list", "1", "which shares one with others", "0-1");
+    refuses("cpu/cpu1/topology/core_cpus_list", "0", "CPU 1 in it", "0-1");
+    refuses("cpu/cpu0/topology/physical_package_id", "one", "expected a number", "0");
+    refuses("node/node8/distance", "40", "expected 2 distances", "40 10");
+    refuses("node/node8/distance", "41 10", "symmetric", "40 10");
+    refuses("node/node8/cpulist", "3", "on node 0 and on node 8", "");
+    refuses("cpu/cpu0/cpu_capacity", "2000", "capacity of CPU 0", "1024");
+    assert!(sysfs::read_directory(Path::new("/nonexistent")).is_err());
+}
+
+#[test]
+fn saved_machines_read_well_and_come_back_equal() {
+    let machine = load("epyc-7763-2s-nps2").unwrap();
+    let text = save(&machine);
+    expect![[r##"
+        # 2 sockets x 8 LLCs x 8 cores x 2 threads = 256 CPUs, 4 nodes (distance 10/12/32)
+        evenkeel_machine = 1
+        name = "epyc-7763-2s-nps2"
+        source = "preset"
+        cpus = 256
+        arch = "x86"
+        node_reclaim_distance = 32
+        packages = ["0-63,128-191", "64-127,192-255"]
+        llcs = [
+            "0-7,128-135", "8-15,136-143", "16-23,144-151", "24-31,152-159", "32-39,160-167",
+            "40-47,168-175", "48-55,176-183", "56-63,184-191", "64-71,192-199", "72-79,200-207",
+            "80-87,208-215", "88-95,216-223", "96-103,224-231", "104-111,232-239", "112-119,240-247",
+            "120-127,248-255",
+        ]
+        cores = ["0-127 & 128-255"]
+        nodes = ["0-31,128-159", "32-63,160-191", "64-95,192-223", "96-127,224-255"]
+        distances = [
+            [10, 12, 32, 32],
+            [12, 10, 32, 32],
+            [32, 32, 10, 12],
+            [32, 32, 12, 10],
+        ]
+    "##]]
+    .assert_eq(&text);
+    assert_eq!(machine::load_text(&text, "x.toml").unwrap().machine, machine);
+    for preset in presets() {
+        let machine = preset.machine();
+        assert_eq!(
+            machine::load_text(&save(&machine), "x.toml").unwrap().machine,
+            machine,
+            "{}",
+            preset.name
+        );
+    }
+}
+
+#[test]
+fn saved_machines_can_be_written_by_hand() {
+    let text = "# mine\nevenkeel_machine = 1\ncpus = 8 # small\nllcs = [\"0-3\", \"4-7\"]\ncores = [\"0-7 by 2\"]\n\
+                capacities = [\"512: 4-7\"]\n";
+    let machine = machine::load_text(text, "dir/mine.toml").unwrap().machine;
+    assert_eq!(machine.name, "mine");
+    expect!["1 socket x 2 LLCs x 2 cores x 2 threads = 8 CPUs, capacity 4x1024+4x512"]
+        .assert_eq(&describe(&machine));
+
+    let wrong = |text: &str, expect: Expect| {
+        expect.assert_eq(&machine::load_text(text, "m.toml").unwrap_err().to_string());
+    };
+    wrong(
+        "evenkeel_machine = 1\ncpus = 0",
+        expect![[r#"
+        m.toml, line 2, column 8: expected 1 to 8192 CPUs, found 0
+          cpus = 0
+                 ^"#]],
+    );
+    wrong(
+        "evenkeel_machine = 2\ncpus = 1",
+        expect![[r#"
+        m.toml, line 1, column 20: expected version 1 of the format, found 2
+          evenkeel_machine = 2
+                             ^"#]],
+    );
+    wrong(
+        "evenkeel_machine = 1\ncpus = 4\nsockets = 2",
+        expect![[r#"
+        m.toml, line 3, column 1: unknown field `sockets`, expected one of `evenkeel_machine`, `name`, `source`, `notes`, `cpus`, `arch`, `itmt`, `numa_in_package`, `node_reclaim_distance`, `offline`, `isolated`, `packages`, `dies`, `llcs`, `clusters`, `cores`, `nodes`, `distances`, `capacities`, `asym_priorities`
+          sockets = 2
+          ^"#]],
+    );
+    wrong(
+        "evenkeel_machine = 1\ncpus = 4\ncores = [\"0-1\", \"1-3\"]",
+        expect![[r#"
+        m.toml, line 3, column 17: CPU 1 is in two of these
+          cores = ["0-1", "1-3"]
+                          ^"#]],
+    );
+    wrong("evenkeel_machine = 1\ncpus = 4\ncores = [\"0-1\"]", expect!["m.toml: CPU 2 is in no core"]);
+    wrong(
+        "evenkeel_machine = 1\ncpus = 4\nnodes = [\"0-1\", \"2-4\"]",
+        expect![[r#"
+        m.toml, line 3, column 17: CPU 4 does not exist on this machine
+          nodes = ["0-1", "2-4"]
+                          ^"#]],
+    );
+    wrong(
+        "evenkeel_machine = 1\ncpus = 4\ncores = [\"0-3 by 3\"]",
+        expect![[r#"
+        m.toml, line 3, column 10: expected a number that divides 4 CPUs after `by`
+          cores = ["0-3 by 3"]
+                   ^"#]],
+    );
+    wrong(
+        "evenkeel_machine = 1\ncpus = 4\nnodes = [\"0-1\", \"2-3\"]\ncores = [\"0,2\", \"1,3\"]",
+        expect!["m.toml: CPUs 0 and 2 share a core but are in different nodes"],
+    );
+    wrong(
+        "cpus = [",
+        expect![[r#"
+        m.toml, line 1, column 9: unclosed array, expected `]`
+          cpus = [
+                  ^"#]],
+    );
+    wrong(
+        "hello",
+        expect![
+            "m.toml: the content is no machine: expected a saved machine, a dump of sysfs files, the output of `lscpu -p` or `lscpu -J`, or hwloc XML"
+        ],
+    );
 }
 
 fn check(line: &str, expect: Expect) {
@@ -442,4 +662,97 @@ proptest! {
         let expected = if cores > 1 { sockets * llcs * clusters } else { 1 };
         prop_assert_eq!(distinct(|cpu| cpu.cluster), expected);
     }
+}
+
+/// Any valid machine: ids with gaps, nodes without CPUs, offline CPUs, all options.
+fn any_machine() -> impl Strategy<Value = Machine> {
+    let cpu = (
+        0u32..3,
+        prop::option::of(0u32..3),
+        0u32..3,
+        1u32..=1024,
+        prop::option::of(-5i32..100),
+        any::<bool>(),
+    );
+    let cpus = prop::collection::vec(cpu, 1..20);
+    let options = (
+        any::<bool>(),
+        prop::option::of(any::<bool>()),
+        prop::option::of(11u32..60),
+        any::<bool>(),
+        0u64..256,
+    );
+    (cpus, options, 1usize..5, "[ -~é]{0,12}").prop_map(|(cpus, options, nr_nodes, name)| {
+        let (itmt, numa_in_package, node_reclaim_distance, generic, isolated) = options;
+        let nr_cpus = cpus.len();
+        let cpus = cpus.into_iter().enumerate().map(|(i, (a, b, c, capacity, asym_priority, online))| {
+            // Cores of two neighbours; what they share follows from the core.
+            let core = i as u32 / 2;
+            evenkeel::topology::Cpu {
+                core: core * 7,
+                cluster: b.map(|b| b * 2),
+                llc: (!core.is_multiple_of(3)).then_some(core / 2),
+                die: a + c,
+                package: core / 3,
+                node: core % nr_nodes as u32,
+                capacity,
+                asym_priority,
+                online: online || i == 0,
+            }
+        });
+        let mut distances = vec![25; nr_nodes * nr_nodes];
+        (0..nr_nodes).for_each(|node| distances[node * nr_nodes + node] = 10);
+        Machine {
+            name: format!("m{name}"),
+            source: name,
+            cpus: cpus.collect(),
+            nr_nodes,
+            distances,
+            arch: if generic { evenkeel::topology::Arch::Generic } else { evenkeel::topology::Arch::X86 },
+            node_reclaim_distance,
+            numa_in_package,
+            itmt,
+            isolated: evenkeel::mask::CpuMask::from_words(&[isolated & ((1 << nr_cpus.min(8)) - 1)], nr_cpus),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn saving_and_reading_gives_the_same_machine(machine in any_machine(), note in "[ -~]{0,20}") {
+        machine.validate().unwrap();
+        let loaded = machine::LoadedMachine { machine, notes: vec![note] };
+        let text = machine::save_with_notes(&loaded);
+        prop_assert_eq!(machine::load_text(&text, "x.toml").unwrap(), loaded);
+    }
+
+    /// Files of every format with a piece cut out or put in: a machine or an error, never a panic.
+    #[test]
+    fn damaged_files_are_a_machine_or_an_error(file in 0usize..9, from in 0usize..4000, len in 0usize..60, put in ".{0,8}") {
+        let texts = damaged_texts();
+        let text = &texts[file % texts.len()];
+        let from = (from % text.len()..).find(|&i| text.is_char_boundary(i)).unwrap();
+        let to = (from + len).min(text.len());
+        let to = (to..).find(|&i| text.is_char_boundary(i)).unwrap();
+        let damaged = format!("{}{put}{}", &text[..from], &text[to..]);
+        match machine::load_text(&damaged, "damaged") {
+            Ok(loaded) => loaded.machine.validate().unwrap(),
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+fn damaged_texts() -> &'static [String] {
+    static TEXTS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    TEXTS.get_or_init(|| {
+        let base = data("s2c2t2n2");
+        let mut texts = vec![save(&load("s2c2t2n2").unwrap())];
+        for file in ["lscpu-p.txt", "lscpu-e.json", "lscpu.json", "lscpu.txt"] {
+            texts.push(fs::read_to_string(base.join(file)).unwrap());
+        }
+        for file in ["hwloc.xml.gz", "hwloc-v1.xml.gz", "raw.txt.gz", "sched.json.gz"] {
+            texts.push(unpack(&base.join(file)));
+        }
+        texts
+    })
 }

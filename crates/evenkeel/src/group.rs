@@ -83,7 +83,7 @@ pub fn calc_group_shares(
     let load = scale_load_down(queue_weight).max(queue_load_avg);
     let total = tg_load_avg.wrapping_sub(contrib).wrapping_add(load);
     let part = shares * load;
-    let part = if total != 0 { part / total } else { part };
+    let part = part.checked_div(total).unwrap_or(part);
     // The floor is 2 without scaling: an entity of almost no weight.
     part.clamp(2, shares)
 }

@@ -6,6 +6,7 @@
 use crate::time::Ns;
 use bitflags::bitflags;
 
+pub use crate::balance::BalanceRules;
 pub use crate::topology::rules::TopologyRules;
 
 /// One kernel: everything by which two builds can differ.
@@ -21,6 +22,8 @@ pub struct Kernel {
     pub hz: u32,
     /// How domain trees are built (spec 1).
     pub topology: TopologyRules,
+    /// How load is balanced (spec 3).
+    pub balance: BalanceRules,
     /// Numbers a user may change at run time (spec 2 §2.5, spec 3 §14).
     pub tunables: Tunables,
     /// `sched_features` that are on (spec 2 §1.3, spec 3 §14).

@@ -161,8 +161,6 @@ pub struct Sched<O: Observer> {
 pub(crate) struct Scratch {
     /// Candidate CPUs of a balancing pass.
     pub(crate) lb_cpus: CpuMask,
-    /// Working set of `should_we_balance`.
-    pub(crate) swb: CpuMask,
     /// Working set of the wake-up search.
     pub(crate) select: CpuMask,
 }
@@ -236,7 +234,7 @@ impl<O: Observer> Sched<O> {
             passes: 0,
             actions: VecDeque::new(),
             observer,
-            scratch: Scratch { lb_cpus: empty.clone(), swb: empty.clone(), select: empty },
+            scratch: Scratch { lb_cpus: empty.clone(), select: empty },
         };
         for cpu in cpus() {
             sched.nohz_balance_enter_idle(cpu);
@@ -323,6 +321,8 @@ impl<O: Observer> Sched<O> {
             Input::SetAttributes { cpu, task, policy, nice, slice } => {
                 self.set_attributes(cpu, task, policy, nice, slice);
             }
+            Input::SetGroup { task, group } => self.set_task_group(task, group),
+            Input::SetShares { group, shares } => self.set_group_shares(group, shares),
         }
     }
 

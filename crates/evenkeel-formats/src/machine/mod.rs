@@ -12,9 +12,12 @@
 //!
 //! All readers number cores, caches, dies and packages in the order of their lowest CPU, so the same machine is equal
 //! whichever way it came in, but for its name and source. [`describe`] says what a machine is in one line.
+pub mod hwloc;
+pub mod lscpu;
 pub mod oneline;
 pub mod presets;
 pub mod recording;
+pub mod saved;
 pub mod sysfs;
 
 mod describe;
@@ -26,6 +29,7 @@ mod tree;
 pub use describe::describe;
 pub use error::{MachineInputError, TextError};
 pub use presets::{Preset, presets};
+pub use saved::{save, save_with_notes};
 
 use evenkeel::topology::Machine;
 use flate2::read::GzDecoder;
@@ -101,16 +105,44 @@ fn load_file(path: &Path) -> Result<LoadedMachine, MachineInputError> {
 /// | content | format |
 /// |---|---|
 /// | a line begins with `@@ ` | a dump of sysfs files ([`sysfs`]) |
-/// | begins with `{` and has `"topology"` and `"cpus"` | a recording's `sched.json` ([`recording`]) |
+/// | begins with `<` | hwloc XML ([`hwloc`]) |
+/// | begins with `{`, has `"topology"` or `"kernel"` next to `"cpus"` | a recording's `sched.json` ([`recording`]) |
+/// | begins with `{` otherwise | `lscpu -J` ([`lscpu`]) |
+/// | a comment names columns with `CPU`, or a line begins with `CPU(s):` | `lscpu -p` or plain `lscpu` ([`lscpu`]) |
+/// | anything else with a `=` | a saved machine ([`saved`]) |
 pub fn load_text(text: &str, origin: &str) -> Result<LoadedMachine, MachineInputError> {
-    let stem = Path::new(origin).file_name().map_or(origin.into(), |name| name.to_string_lossy());
-    let name = stem.split('.').next().unwrap_or(origin);
+    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     if text.lines().take(100).any(|line| line.starts_with("@@ ")) {
-        return sysfs::read_dump(text, name);
+        return sysfs::read_dump(text, &stem(origin));
     }
-    let start = text.trim_start();
-    if start.starts_with('{') && text.contains("\"topology\"") && text.contains("\"cpus\"") {
-        return recording::parse(text, origin);
+    if start.starts_with('<') {
+        return hwloc::parse(start, origin);
     }
-    Err(MachineInputError::contradiction(origin, "the file is in no format that is known for machines"))
+    if start.starts_with('{') {
+        let has = |key: &str| text.contains(&format!("\"{key}\""));
+        if has("cpus") && (has("topology") || has("kernel")) {
+            return recording::parse(text, origin);
+        }
+        return lscpu::parse_json(text, origin);
+    }
+    if lscpu::is_table(text) {
+        return lscpu::parse_table(text, origin);
+    }
+    if lscpu::is_summary(text) {
+        return lscpu::parse_summary(text, origin);
+    }
+    if text.contains('=') {
+        return saved::parse(text, origin);
+    }
+    Err(MachineInputError::contradiction(
+        origin,
+        "the content is no machine: expected a saved machine, a dump of sysfs files, the output of `lscpu -p` or `lscpu -J`, \
+         or hwloc XML",
+    ))
+}
+
+/// The name of a file without directories and endings.
+fn stem(origin: &str) -> String {
+    let name = Path::new(origin).file_name().map_or(origin.into(), |name| name.to_string_lossy());
+    String::from(name.split('.').next().unwrap_or(&name))
 }

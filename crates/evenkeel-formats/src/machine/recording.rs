@@ -136,7 +136,7 @@ pub fn parse(text: &str, origin: &str) -> Result<LoadedMachine, MachineInputErro
 }
 
 /// The error of a JSON reader with its place in the text.
-pub(super) fn json_error(origin: &str, text: &str, error: &serde_json::Error) -> MachineInputError {
+pub(crate) fn json_error(origin: &str, text: &str, error: &serde_json::Error) -> MachineInputError {
     let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let offset = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
     let message = error.to_string();

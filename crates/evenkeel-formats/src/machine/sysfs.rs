@@ -66,6 +66,14 @@ struct Reader {
     notes: Vec<String>,
 }
 
+/// The online CPUs that share something with a CPU, as its lists say; `None` where there is no list.
+#[derive(Default)]
+struct Shared {
+    core: Option<CpuMask>,
+    llc: Option<CpuMask>,
+    cluster: Option<CpuMask>,
+}
+
 /// What `cpu/modalias` says about the vendor.
 struct Vendor {
     arch: Arch,
@@ -80,11 +88,7 @@ impl Reader {
     fn read(mut self) -> Result<LoadedMachine, MachineInputError> {
         self.read_cpu_sets()?;
         let vendor = self.vendor();
-        let mut cpus = vec![None; self.nr_cpus];
-        for cpu in self.online.clone().iter() {
-            cpus[cpu.index()] = Some(self.read_cpu(cpu, vendor.arch)?);
-        }
-        let cpus = self.fill_offline(cpus);
+        let cpus = self.read_cpus(vendor.arch)?;
         let (nr_nodes, distances, node_of) = self.read_nodes()?;
         let mut facts = Facts {
             name: self.name.clone(),
@@ -197,69 +201,66 @@ impl Reader {
         Ok(Some(list))
     }
 
-    /// The key of what `cpu` shares by the list that `list_of` finds: the lowest CPU of the list. Errors if that CPU
-    /// sees other CPUs, for then CPUs would share the thing without sharing it.
-    fn key(
-        &self,
-        cpu: CpuId,
-        what: &str,
-        list_of: impl Fn(CpuId) -> Result<Option<CpuMask>, MachineInputError>,
-    ) -> Result<Option<u64>, MachineInputError> {
-        let Some(list) = list_of(cpu)? else { return Ok(None) };
-        // `sharing` made sure that the list holds `cpu`, which is online.
-        let first = list.first().unwrap_or(cpu);
-        if first != cpu && list_of(first)?.as_ref() != Some(&list) {
-            let what = format!("CPU {cpu} shares a {what} with CPUs {list}, but CPU {first} says otherwise");
-            return Err(MachineInputError::contradiction(&self.source, what));
+    /// The key of what each CPU shares: the lowest CPU of its list. Errors if CPUs of a list have different lists, for
+    /// then CPUs would share the thing without sharing it.
+    fn keys(&self, what: &str, lists: &[Option<CpuMask>]) -> Result<Vec<Option<u64>>, MachineInputError> {
+        let mut keys = Vec::with_capacity(lists.len());
+        for (cpu, list) in lists.iter().enumerate() {
+            for other in list.iter().flat_map(CpuMask::iter) {
+                if lists[other.index()] != *list {
+                    let what =
+                        format!("CPU {cpu} shares a {what} with CPU {other}, which shares one with others");
+                    return Err(MachineInputError::contradiction(&self.source, what));
+                }
+            }
+            keys.push(list.as_ref().and_then(CpuMask::first).map(|first| u64::from(first.0)));
         }
-        Ok(Some(first.0.into()))
+        Ok(keys)
     }
 
-    fn read_cpu(&mut self, cpu: CpuId, arch: Arch) -> Result<CpuFacts, MachineInputError> {
-        let topology = |cpu: CpuId, file: &str| format!("{CPU}/cpu{cpu}/topology/{file}");
+    fn read_cpu(&mut self, cpu: CpuId, arch: Arch) -> Result<(CpuFacts, Shared), MachineInputError> {
+        let topology = |file: &str| format!("{CPU}/cpu{cpu}/topology/{file}");
         // -1 stands for "not provided".
         let id = |file: &str| -> Result<Option<u64>, MachineInputError> {
-            Ok(self.number(&topology(cpu, file))?.and_then(|id| u64::try_from(id).ok()))
+            Ok(self.number(&topology(file))?.and_then(|id| u64::try_from(id).ok()))
         };
         let package = id("physical_package_id")?.unwrap_or(0);
         let die = id("die_id")?.unwrap_or(0);
         let core_id = id("core_id")?;
         let cluster_id = id("cluster_id")?;
-        let core =
-            self.key(cpu, "core", |cpu| match self.sharing(cpu, &topology(cpu, "core_cpus_list"))? {
-                Some(list) => Ok(Some(list)),
-                None => self.sharing(cpu, &topology(cpu, "thread_siblings_list")),
-            })?;
-        let llc = self.key(cpu, "last-level cache", |cpu| self.cache(cpu, None))?;
-        let cluster = match (cluster_id, arch) {
-            (Some(_), _) => {
-                self.key(cpu, "cluster", |cpu| self.sharing(cpu, &topology(cpu, "cluster_cpus_list")))?
-            }
-            (None, Arch::X86) => self.key(cpu, "L2 cache", |cpu| self.cache(cpu, Some(2)))?,
+        let mut shared =
+            Shared { core: self.sharing(cpu, &topology("core_cpus_list"))?, ..Shared::default() };
+        if shared.core.is_none() {
+            shared.core = self.sharing(cpu, &topology("thread_siblings_list"))?;
+        }
+        shared.llc = self.cache(cpu, None)?;
+        shared.cluster = match (cluster_id, arch) {
+            (Some(_), _) => self.sharing(cpu, &topology("cluster_cpus_list"))?,
+            (None, Arch::X86) => self.cache(cpu, Some(2))?,
             (None, Arch::Generic) => None,
         };
         let capacity = match self.number(&format!("{CPU}/cpu{cpu}/cpu_capacity"))? {
             Some(capacity) => u32::try_from(capacity).unwrap_or(0),
             None => 1024,
         };
-        if core.is_none() && core_id.is_none() {
+        if shared.core.is_none() && core_id.is_none() {
             self.notes.push(format!("CPU {cpu} has no topology directory: a core of its own"));
         }
         // Core ids are unique within a die only; keys from ids and keys from lists never meet.
         let by_id =
             core_id.map(|id| 1 << 63 | (package & 0xffff) << 40 | (die & 0xffff) << 24 | (id & 0xff_ffff));
-        let core = core.or(by_id).unwrap_or(1 << 62 | u64::from(cpu.0));
-        Ok(CpuFacts {
-            core,
-            cluster,
-            llc,
+        let facts = CpuFacts {
+            core: by_id.unwrap_or(1 << 62 | u64::from(cpu.0)),
+            cluster: None,
+            llc: None,
             die,
             package,
             node: 0,
             capacity,
             asym_priority: None,
             online: true,
-        })
+        };
+        Ok((facts, shared))
     }
 
     /// The CPUs sharing the data or unified cache of `cpu` at a level, or at the highest there is.
@@ -282,6 +283,27 @@ impl Reader {
             Some((_, path)) => self.sharing(cpu, &path),
             None => Ok(None),
         }
+    }
+
+    fn read_cpus(&mut self, arch: Arch) -> Result<Vec<CpuFacts>, MachineInputError> {
+        let mut cpus = vec![None; self.nr_cpus];
+        let none = || vec![None; self.nr_cpus];
+        let (mut cores, mut llcs, mut clusters) = (none(), none(), none());
+        for cpu in self.online.clone().iter() {
+            let (facts, shared) = self.read_cpu(cpu, arch)?;
+            let i = cpu.index();
+            cpus[i] = Some(facts);
+            (cores[i], llcs[i], clusters[i]) = (shared.core, shared.llc, shared.cluster);
+        }
+        let mut cpus = self.fill_offline(cpus);
+        let cores = self.keys("core", &cores)?;
+        let llcs = self.keys("last-level cache", &llcs)?;
+        let clusters = self.keys("cluster", &clusters)?;
+        for (i, cpu) in cpus.iter_mut().enumerate() {
+            cpu.core = cores[i].unwrap_or(cpu.core);
+            (cpu.llc, cpu.cluster) = (llcs[i], clusters[i]);
+        }
+        Ok(cpus)
     }
 
     fn fill_offline(&self, cpus: Vec<Option<CpuFacts>>) -> Vec<CpuFacts> {

@@ -216,10 +216,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         if local.group_type == GroupType::Overloaded {
             return self.compare_loads(sds);
         }
-        if sds.prefer_sibling
-            && local.group_type == GroupType::HasSpare
-            && self.sibling_imbalance(sds) > 1
-        {
+        if sds.prefer_sibling && local.group_type == GroupType::HasSpare && self.sibling_imbalance(sds) > 1 {
             return (GroupRule::PreferSibling, true);
         }
         if busiest.group_type != GroupType::Overloaded {

@@ -1,6 +1,5 @@
 //! The vocabulary of a pass: why it is made, what it moves, and the state it carries (`struct lb_env`; spec 3 §3.1).
 use crate::ids::{CpuId, DomainId};
-use crate::mask::CpuMask;
 use crate::time::Ns;
 use bitflags::bitflags;
 
@@ -100,7 +99,7 @@ pub enum Trigger {
     NewIdle,
 }
 
-/// The state of one pass.
+/// The state of one pass. The CPUs that still take part are in `scratch.lb_cpus`: passes are never nested.
 #[derive(Clone, Debug)]
 pub(crate) struct LbEnv {
     /// Number of the pass, for events.
@@ -125,8 +124,6 @@ pub(crate) struct LbEnv {
     pub(crate) loop_break: u32,
     /// ... at most.
     pub(crate) loop_max: u32,
-    /// CPUs that still take part.
-    pub(crate) cpus: CpuMask,
     /// What is left to move.
     pub(crate) imbalance: i64,
     /// In what unit.

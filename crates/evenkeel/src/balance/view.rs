@@ -7,6 +7,8 @@
 //!
 //! In the kernel: the accessors over `struct rq` (`cpu_load()`, `cpu_util_cfs()`, `capacity_of()` ...; spec 3 §1.3).
 use crate::ids::CpuId;
+use crate::observe::Observer;
+use crate::sched::Sched;
 use crate::topology::Domains;
 
 /// One CPU's numbers, as the balancer reads them (spec 3 §1.3). Loads and utilisations are in units of 1/1024 CPU.
@@ -173,5 +175,55 @@ impl CpuView for [CpuRow] {
     }
     fn cpu_overutilized(&self, cpu: CpuId) -> bool {
         self[cpu.index()].overutilized
+    }
+}
+
+/// The simulated scheduler. Its CPUs have neither priorities nor unequal capacities yet, and no task prefers a memory
+/// node.
+impl<O: Observer> CpuView for Sched<O> {
+    fn cpu_load(&self, cpu: CpuId) -> u64 {
+        self.cpu_load(cpu)
+    }
+    fn cpu_runnable(&self, cpu: CpuId) -> u64 {
+        self.cpu_runnable(cpu)
+    }
+    fn cpu_util_cfs(&self, cpu: CpuId) -> u64 {
+        self.cpu_util_cfs(cpu)
+    }
+    fn cpu_util_cfs_boost(&self, cpu: CpuId) -> u64 {
+        self.cpu_util_cfs_boost(cpu)
+    }
+    fn nr_running(&self, cpu: CpuId) -> u32 {
+        self.rqs[cpu.index()].nr_running
+    }
+    fn h_nr_queued(&self, cpu: CpuId) -> u32 {
+        self.root(cpu).h_nr_queued
+    }
+    fn idle_cpu(&self, cpu: CpuId) -> bool {
+        self.idle_cpu(cpu)
+    }
+    fn ttwu_pending(&self, cpu: CpuId) -> bool {
+        self.rqs[cpu.index()].ttwu_pending
+    }
+    fn capacity_of(&self, cpu: CpuId) -> u64 {
+        self.capacity_of(cpu)
+    }
+    fn arch_capacity(&self, cpu: CpuId) -> u64 {
+        self.rqs[cpu.index()].arch_capacity
+    }
+    fn asym_priority(&self, cpu: CpuId) -> i32 {
+        -(cpu.0 as i32)
+    }
+    fn misfit_task_load(&self, cpu: CpuId) -> u64 {
+        self.rqs[cpu.index()].misfit_task_load
+    }
+    fn nr_numa_running(&self, _cpu: CpuId) -> u32 {
+        0
+    }
+    fn nr_preferred_running(&self, _cpu: CpuId) -> u32 {
+        0
+    }
+    fn cpu_overutilized(&self, _cpu: CpuId) -> bool {
+        false
     }
 }

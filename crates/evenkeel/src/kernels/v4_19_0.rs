@@ -2,8 +2,8 @@
 use super::v5_15_0::V5_15_0;
 use crate::kernel::{Features, Kernel, TopologyRules};
 use crate::topology::rules::{
-    AsymCapacity, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity, ReclaimDistance,
-    RelaxDomainLevel, SmtCapacity,
+    AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
+    ReclaimDistance, RelaxDomainLevel, SmtCapacity,
 };
 
 /// Features that came later (spec 2 §1.3).
@@ -41,6 +41,8 @@ pub const V4_19_0: Kernel = Kernel {
         smt_capacity: SmtCapacity::Gain,
         // The smallest capacity between nodes is that of the first CPU (spec 1 §8.4).
         overlap_min_capacity: OverlapMinCapacity::RunningSum,
+        // Domains are files of /proc/sys, with flags as a number (spec 1 §14.1).
+        debug_files: DebugFiles::Sysctl,
         ..V5_15_0.topology
     },
     // The load of a CPU is biased by its history (spec 2 §1.3, spec 3 §9.1); slices have no floor.

@@ -1,7 +1,9 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
-use crate::kernel::{Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables};
+use crate::kernel::{
+    BalanceRules, Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables,
+};
 use crate::topology::rules::{
-    AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, Degeneration, FlagSet, GroupFlags,
+    AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, DebugFiles, Degeneration, FlagSet, GroupFlags,
     HighestFlagDomain, HybridLevels, LevelWeight, LlcId, LlcSharing, NumaDistances, OverlapGroups,
     OverlapMinCapacity, PackageLevel, ReclaimDistance, RelaxDomainLevel, SiblingPriority, SmtCapacity,
     SmtLevel, X86Capacity,
@@ -77,7 +79,9 @@ pub const V6_12_117: Kernel = Kernel {
         llc_id: LlcId::FirstCpu,
         share_id: true,
         root_max_cpu_capacity: false,
+        debug_files: DebugFiles::FlagsAndGroups,
     },
+    balance: BalanceRules { preemption: true },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
         scaling: TunableScaling::Log,

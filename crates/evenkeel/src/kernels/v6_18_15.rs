@@ -1,7 +1,7 @@
 //! v6.18.15 as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
 use crate::kernel::{Features, Kernel, TopologyRules};
-use crate::topology::rules::{FlagSet, SmtLevel};
+use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 
 /// v6.18.15 as Debian builds it for amd64.
 pub const V6_18_15: Kernel = Kernel {
@@ -13,6 +13,8 @@ pub const V6_18_15: Kernel = Kernel {
         smt_level: SmtLevel::WhenThreaded,
         // Overlapping groups are known by the NUMA flag (spec 1 §4).
         flag_set: FlagSet::Newest,
+        // The preferred CPU of a group can be read (spec 1 §14.2).
+        debug_files: DebugFiles::FlagsGroupsPreferred,
         ..V6_12_117.topology
     },
     // Real-time tasks are pushed by interrupt again; the double tick is gone (recorded).

@@ -2,8 +2,8 @@
 use super::v6_12_117::V6_12_117;
 use crate::kernel::{CfsTunables, Features, Kernel, TopologyRules, Tunables};
 use crate::topology::rules::{
-    AsymPackingLevels, ClusterLevel, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels, SiblingPriority,
-    X86Capacity,
+    AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
+    SiblingPriority, X86Capacity,
 };
 
 /// Features of the deadline-based scheduler, which do not exist yet (spec 2 §1.3).
@@ -55,6 +55,8 @@ pub const V6_1_192: Kernel = Kernel {
         share_id: false,
         // The largest capacity is a number of the root domain (spec 1 §1.2).
         root_max_cpu_capacity: true,
+        // Files show neither the level's number nor the flags of groups (spec 1 §14.2).
+        debug_files: DebugFiles::Flags,
         ..V6_12_117.topology
     },
     tunables: Tunables {

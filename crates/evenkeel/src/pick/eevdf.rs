@@ -297,7 +297,8 @@ mod tests {
     #[test]
     fn placement_keeps_the_lag() {
         // Spec 2 §17.8: nice values on the level (all at 0), nice and lag of the newcomer, then what is expected.
-        let rows: [(&[i32], i32, i64, i64, i64, i64, i64); 5] = [
+        type Row = (&'static [i32], i32, i64, i64, i64, i64, i64);
+        let rows: [Row; 5] = [
             (&[0], 0, 1_000_000, -2_000_000, 800_000, -1_000_000, 1_000_000),
             (&[0], 0, -1_000_000, 2_000_000, 4_800_000, 1_000_000, -1_000_000),
             (&[0, 0], 0, 1_000_000, -1_500_000, 1_300_000, -500_000, 1_000_000),

@@ -4,6 +4,7 @@
 
 pub mod asym;
 mod build;
+pub mod debugfs;
 mod degenerate;
 pub mod domain;
 pub mod group;
@@ -13,6 +14,7 @@ mod numa;
 pub mod partition;
 mod pointers;
 pub mod rules;
+pub mod schedstat;
 mod shared;
 mod spans;
 

@@ -71,6 +71,8 @@ pub struct TopologyRules {
     pub share_id: bool,
     /// Whether the root domain knows the largest capacity (spec 1 §1.2).
     pub root_max_cpu_capacity: bool,
+    /// Which files show a domain (spec 1 §14).
+    pub debug_files: DebugFiles,
 }
 
 /// The cluster (`CLS`) level.
@@ -305,4 +307,17 @@ pub enum LlcId {
     FirstCpu,
     /// Small numbers that stay with the hardware's cache as long as one of its CPUs is online.
     Dense,
+}
+
+/// Files that show a domain to users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugFiles {
+    /// Under `/proc/sys/kernel/sched_domain`, flags as a number.
+    Sysctl,
+    /// Under debugfs, flags as names.
+    Flags,
+    /// Also the level's number and the flags of the entry group.
+    FlagsAndGroups,
+    /// Also the preferred CPU of the entry group.
+    FlagsGroupsPreferred,
 }
