@@ -183,8 +183,9 @@ fn barrier_warnings(workload: &Workload) -> Vec<Warning> {
         let may_fork = users.iter().any(|&(_, _, forked)| forked);
         let arrivers: u64 = users.iter().map(|&(instances, _, _)| u64::from(instances)).sum();
         if !may_fork && u64::from(parties) > arrivers {
+            let come = if arrivers == 1 { "task comes" } else { "tasks come" };
             let message =
-                format!("barrier `{name}` needs {parties} arrivals but only {arrivers} tasks come to it");
+                format!("barrier `{name}` needs {parties} arrivals but only {arrivers} {come} to it");
             warnings.push(Warning::in_workload(workload, origin, message, "it may never open"));
         }
     }

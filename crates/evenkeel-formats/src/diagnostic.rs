@@ -176,7 +176,7 @@ fn word_width(mut rest: impl Iterator<Item = char>) -> usize {
         c if c.is_alphanumeric() || c == '_' => {
             1 + rest.take_while(|&c| c.is_alphanumeric() || c == '_').count()
         }
-        '[' => 1 + rest.take_while(|&c| c == '[').count(),
+        '[' => 1 + rest.take_while(|c| !c.is_whitespace()).count(),
         _ => 1,
     }
 }
