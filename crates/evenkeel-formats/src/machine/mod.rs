@@ -75,15 +75,20 @@ pub fn load_with_notes(spec: &str) -> Result<LoadedMachine, MachineInputError> {
     if spec.starts_with(|c: char| c.is_ascii_digit()) || synthetic {
         return oneline::parse(spec);
     }
-    let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+    let near = presets::near(spec);
+    let mut no_preset = String::from("no preset has this name");
+    if near.is_empty() {
+        let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+        no_preset.push_str(&format!(" (presets: {})", names.join(", ")));
+    }
     Err(MachineInputError::Unknown {
         spec: String::from(spec),
         tried: vec![
             String::from("there is no such file or directory"),
-            format!("no preset has this name (presets: {})", names.join(", ")),
+            no_preset,
             String::from("a one-line machine begins with a number, as in `2 sockets x 8 cores`"),
         ],
-        near: presets::near(spec),
+        near,
     })
 }
 

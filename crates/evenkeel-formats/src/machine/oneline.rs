@@ -314,9 +314,9 @@ impl<'a> Parser<'a> {
     fn by_socket(&mut self) -> Result<Distances, MachineInputError> {
         let start = self.offset();
         match *self.remote_distances()?.as_slice() {
-            [] => Ok(Distances::BySocket { near: 12, far: 20 }),
-            [far] => Ok(Distances::BySocket { near: far, far }),
-            [near, far] => Ok(Distances::BySocket { near, far }),
+            [] => Ok(Distances::BySocket { near: None, far: 20 }),
+            [far] => Ok(Distances::BySocket { near: Some(far), far }),
+            [near, far] => Ok(Distances::BySocket { near: Some(near), far }),
             _ => Err(self.error_at(
                 start,
                 "expected `10/other` or `10/same socket/other socket`; for more use `ring`, `line` or `distances [..]`",
