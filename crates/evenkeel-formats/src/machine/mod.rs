@@ -7,7 +7,7 @@
 //! | `host` | this host's `/sys` |
 //! | the path of a directory | a sysfs tree ([`sysfs`]) |
 //! | the path of a file (`.gz` is unpacked) | by its content: see [`load_text`] |
-//! | the name of a preset | [`presets`] |
+//! | the name of a preset | [`presets`](mod@presets) |
 //! | anything else that begins with a number, or with a word and a colon | the one-line form ([`oneline`]) |
 //!
 //! All readers number cores, caches, dies and packages in the order of their lowest CPU, so the same machine is equal
