@@ -500,6 +500,18 @@ fn wrong_scenarios_are_shown_with_what_would_be_right() {
     );
     check_error(
         &format!(
+            "{}[[task]]\nname = \"u\"\ncount = 0\nwork = [\"fork t 9\", \"run 1ms\"]\n",
+            with_task("work = [\"yield\", \"fork u\"]")
+        ),
+        expect![[r#"
+            task `t` is forked again and again without time passing
+             --> s.toml:7:10
+              |
+            7 | work = ["fork t 9", "run 1ms"]
+              |          ^^^^ expected work before the fork"#]],
+    );
+    check_error(
+        &format!(
             "{}[[task]]\nname = \"u\"\ncount = 0\nwork = [\"barrier b\"]\n",
             with_task("work = [\"fork u 3\"]")
         ),
