@@ -6,6 +6,7 @@
 use crate::time::Ns;
 use bitflags::bitflags;
 
+pub use crate::balance::BalanceRules;
 pub use crate::topology::rules::TopologyRules;
 
 /// One kernel: everything by which two builds can differ.
@@ -21,10 +22,14 @@ pub struct Kernel {
     pub hz: u32,
     /// How domain trees are built (spec 1).
     pub topology: TopologyRules,
+    /// How load is balanced (spec 3).
+    pub balance: BalanceRules,
     /// Numbers a user may change at run time (spec 2 §2.5, spec 3 §14).
     pub tunables: Tunables,
-    /// `sched_features` (spec 2 §1.3, spec 3 §14).
+    /// `sched_features` that are on (spec 2 §1.3, spec 3 §14).
     pub features: Features,
+    /// `sched_features` that exist, on or off.
+    pub features_known: Features,
     /// Version of `/proc/schedstat` (spec 1 §15).
     pub schedstat_version: u32,
 }
@@ -42,6 +47,57 @@ pub struct Tunables {
     pub nr_migrate: u32,
     /// Tasks looked at between two releases of the queue's lock (`sched_nr_migrate_break`).
     pub nr_migrate_break: u32,
+    /// Slices of the classic completely fair scheduler; `None` where deadlines replaced it (spec 2 §1.1).
+    pub cfs: Option<CfsTunables>,
+    /// `numa_balancing/`: how tasks are sampled for the memory they use.
+    pub numa_balancing: NumaBalancingTunables,
+    /// `llc_balancing/`: gathering of threads in one cache; `None` where it does not exist (spec 3 §13).
+    pub llc_balancing: Option<LlcBalancingTunables>,
+}
+
+/// Slices of the classic completely fair scheduler, before scaling by the number of CPUs (spec 2 §2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CfsTunables {
+    /// `latency_ns`: the time in which every runnable task should run once.
+    pub latency_normalized_ns: Ns,
+    /// `min_granularity_ns`: the shortest slice.
+    pub min_granularity_normalized_ns: Ns,
+    /// `wakeup_granularity_ns`: how far behind a wakee must be to preempt.
+    pub wakeup_granularity_normalized_ns: Ns,
+    /// `idle_min_granularity_ns`: the shortest slice of idle-policy tasks, never scaled; `None` where it does not exist.
+    pub idle_min_granularity_ns: Option<Ns>,
+}
+
+/// Sampling of memory accesses for NUMA balancing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumaBalancingTunables {
+    /// `scan_delay_ms`: a new task is left alone this long.
+    pub scan_delay_ms: u32,
+    /// `scan_period_min_ms`: shortest time between scans of a task's memory.
+    pub scan_period_min_ms: u32,
+    /// `scan_period_max_ms`: longest time between them.
+    pub scan_period_max_ms: u32,
+    /// `scan_size_mb`: memory looked at in one scan.
+    pub scan_size_mb: u32,
+    /// `hot_threshold_ms`: a page touched again within this time is hot; `None` where it does not exist.
+    pub hot_threshold_ms: Option<u32>,
+}
+
+/// Gathering of a process's threads in one last-level cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LlcBalancingTunables {
+    /// `enabled`.
+    pub enabled: bool,
+    /// `aggr_tolerance`: how willingly threads are gathered.
+    pub aggr_tolerance: u32,
+    /// `epoch_period`, jiffies.
+    pub epoch_period: u32,
+    /// `epoch_affinity_timeout`: epochs after which a preference is forgotten.
+    pub epoch_affinity_timeout: u32,
+    /// `overaggr_pct`: utilisation of the preferred cache from which nothing more is gathered, percent.
+    pub overaggr_pct: u32,
+    /// `imb_pct`: imbalance between caches that gathering may cause, percent.
+    pub imb_pct: u32,
 }
 
 /// `tunable_scaling`: the factor by which latencies grow with the number of online CPUs, at most 8 of them.
@@ -147,5 +203,7 @@ bitflags! {
         const RT_RUNTIME_SHARE = 1 << 36;
         /// Warn when a CPU's tick is late.
         const LATENCY_WARN = 1 << 37;
+        /// Check the average of virtual times (debugging aid).
+        const PARANOID_AVG = 1 << 38;
     }
 }

@@ -96,11 +96,8 @@ impl SchedAvg {
             return false;
         }
         self.last_update_time = self.last_update_time.wrapping_add(delta << 10);
-        let Activity { load, runnable, running } = if activity.load == 0 {
-            Activity { load: 0, runnable: 0, running: false }
-        } else {
-            activity
-        };
+        let Activity { load, runnable, running } =
+            if activity.load == 0 { Activity { load: 0, runnable: 0, running: false } } else { activity };
 
         let mut contrib = delta as u32;
         let delta = delta + u64::from(self.period_contrib);
@@ -116,7 +113,8 @@ impl SchedAvg {
         self.period_contrib = (delta % 1024) as u32;
         if load != 0 {
             self.load_sum = self.load_sum.wrapping_add(load.wrapping_mul(u64::from(contrib)));
-            self.runnable_sum = self.runnable_sum.wrapping_add(runnable.wrapping_mul(u64::from(contrib)) << 10);
+            self.runnable_sum =
+                self.runnable_sum.wrapping_add(runnable.wrapping_mul(u64::from(contrib)) << 10);
             if running {
                 self.util_sum = self.util_sum.wrapping_add(contrib << 10);
             }
@@ -147,5 +145,199 @@ impl SchedAvg {
     #[inline]
     pub fn is_decayed(&self) -> bool {
         self.load_sum == 0 && self.util_sum == 0 && self.runnable_sum == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MS;
+    use alloc::vec::Vec;
+
+    const RUNNING: Activity = Activity { load: 1, runnable: 1, running: true };
+    const WAITING: Activity = Activity { load: 1, runnable: 1, running: false };
+    const BLOCKED: Activity = Activity { load: 0, runnable: 0, running: false };
+    const PERIOD: u64 = 1 << 20;
+
+    /// Updates at `now` and recomputes the averages if a boundary was crossed, as the scheduler does.
+    fn step(avg: &mut SchedAvg, now: u64, activity: Activity, weight: u64) {
+        if avg.update_sum(now, activity) {
+            avg.update_avg(weight);
+        }
+    }
+
+    /// `[period_contrib, load_sum, util_sum, load_avg, runnable_avg, util_avg]`
+    fn row(avg: &SchedAvg) -> [u64; 6] {
+        let SchedAvg { period_contrib, load_sum, util_sum, load_avg, runnable_avg, util_avg, .. } = *avg;
+        [period_contrib.into(), load_sum, util_sum.into(), load_avg, runnable_avg, util_avg]
+    }
+
+    #[test]
+    fn decay_follows_spec_2_17_1() {
+        let n = [1, 2, 3, 8, 16, 31, 32, 33, 64, 100, 320, 345, 500, 2016, 2017];
+        let rows = [
+            (47742, [46718, 45717, 44738, 40146, 33758, 24393, 23870, 23359, 11934, 5471, 45, 26, 0, 0, 0]),
+            (
+                48_887_808,
+                [
+                    47_840_243, 46_815_125, 45_811_973, 41_109_582, 34_568_900, 24_979_155, 24_443_903,
+                    23_920_121, 12_221_951, 5_603_789, 47741, 27779, 966, 0, 0,
+                ],
+            ),
+            (1024, [1002, 980, 959, 861, 724, 523, 511, 501, 255, 117, 0, 0, 0, 0, 0]),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(n.map(|n| decay(value, n)), expected);
+        }
+        let segments_of = [
+            (1, 1024, 0, 1002),
+            (2, 1024, 0, 1981),
+            (3, 1024, 0, 2939),
+            (32, 1024, 0, 23359),
+            (345, 1024, 0, 46692),
+            (1, 100, 200, 297),
+            (4, 1000, 24, 3880),
+            (10, 512, 512, 9198),
+        ];
+        for (p, d1, d3, expected) in segments_of {
+            assert_eq!(segments(p, d1, d3), expected, "segments({p}, {d1}, {d3})");
+        }
+    }
+
+    #[test]
+    fn one_update_after_many_periods_follows_spec_2_17_2() {
+        let rows = [
+            (1, [0, 1002, 1_026_048, 21, 21, 21]),
+            (2, [0, 1981, 2_028_544, 43, 43, 43]),
+            (32, [0, 23359, 23_919_616, 512, 512, 512]),
+            (100, [0, 41364, 42_356_736, 906, 906, 906]),
+            (345, [0, 46692, 47_812_608, 1023, 1023, 1023]),
+            (500, [0, 46718, 47_839_232, 1024, 1024, 1024]),
+        ];
+        for (n, expected) in rows {
+            let mut avg = SchedAvg::default();
+            step(&mut avg, n * PERIOD, RUNNING, 1024);
+            assert_eq!(row(&avg), expected, "{n} periods");
+        }
+    }
+
+    #[test]
+    fn repeated_updates_follow_spec_2_17_2() {
+        let check = |interval: u64, rows: &[(u64, [u64; 6])]| {
+            let mut avg = SchedAvg::default();
+            for n in 1..=rows.last().unwrap().0 {
+                step(&mut avg, n * interval, RUNNING, 1024);
+                if let Some((_, expected)) = rows.iter().find(|row| row.0 == n) {
+                    assert_eq!(row(&avg), *expected, "update {n} every {interval} ns");
+                }
+            }
+        };
+        check(
+            PERIOD,
+            &[
+                (1, [0, 1002, 1_026_048, 21, 21, 21]),
+                (8, [0, 7436, 7_618_458, 162, 163, 163]),
+                (200, [0, 46123, 47_254_487, 1010, 1011, 1011]),
+                (500, [0, 46715, 47_882_684, 1023, 1024, 1024]),
+            ],
+        );
+        check(
+            4 * MS,
+            &[
+                (1, [834, 3773, 3_863_552, 81, 81, 81]),
+                (5, [75, 15836, 16_217_605, 346, 346, 346]),
+                (16, [36, 34286, 35_113_809, 750, 751, 751]),
+                (100, [481, 47180, 48_319_604, 1023, 1023, 1023]),
+            ],
+        );
+        check(
+            MS,
+            &[
+                (1, [976, 976, 999_424, 0, 0, 0]),
+                (2, [929, 1930, 1_976_408, 41, 41, 41]),
+                (33, [482, 23326, 23_896_914, 506, 506, 506]),
+                (400, [481, 47182, 48_341_291, 1023, 1024, 1024]),
+            ],
+        );
+    }
+
+    #[test]
+    fn running_and_sleeping_follow_spec_2_17_3() {
+        let mut avg = SchedAvg::default();
+        let mut now = 0;
+        let mut cycles = Vec::new();
+        for _ in 0..12 {
+            now += 8 * MS;
+            step(&mut avg, now, RUNNING, 1024);
+            let run = (avg.period_contrib, avg.load_sum, avg.util_sum, avg.load_avg, avg.util_avg);
+            now += 8 * MS;
+            step(&mut avg, now, BLOCKED, 1024);
+            let sleep = (avg.period_contrib, avg.load_sum, avg.util_sum, avg.load_avg, avg.util_avg);
+            cycles.push((run, sleep));
+        }
+        assert_eq!(cycles[0], ((644, 7216, 7_389_184, 156, 156), (265, 6067, 6_213_538, 132, 132)));
+        assert_eq!(cycles[3], ((415, 18705, 19_155_704, 406, 406), (36, 15728, 16_107_962, 344, 344)));
+        assert_eq!(cycles[11], ((487, 25059, 25_663_395, 543, 543), (108, 21072, 21_580_256, 460, 460)));
+    }
+
+    fn half_used() -> SchedAvg {
+        let sum = 23_919_616;
+        SchedAvg { load_sum: 46718, runnable_sum: sum, util_sum: sum as u32, ..SchedAvg::default() }
+    }
+
+    #[test]
+    fn blocked_load_decays_as_in_spec_2_17_4() {
+        let rows = [
+            (2, [929, 45716, 23_407_067, 982, 491, 491]),
+            (32, [530, 24393, 12_489_313, 528, 264, 264]),
+            (100, [376, 5967, 3_055_423, 129, 64, 64]),
+            (500, [857, 1, 795, 0, 0, 0]),
+        ];
+        for (ms, expected) in rows {
+            let mut avg = half_used();
+            step(&mut avg, ms * MS, BLOCKED, 1024);
+            assert_eq!(row(&avg), expected, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn waiting_counts_as_load_but_not_as_utilisation() {
+        let mut avg = half_used();
+        let rows = [
+            (4, WAITING, [834, 47551, 22_414_685, 1023, 552, 471]),
+            (8, RUNNING, [644, 47361, 24_401_524, 1023, 590, 515]),
+            (12, WAITING, [454, 47171, 22_376_296, 1023, 624, 474]),
+            (16, RUNNING, [265, 46981, 24_334_577, 1023, 656, 517]),
+        ];
+        for (ms, activity, expected) in rows {
+            step(&mut avg, ms * MS, activity, 1024);
+            assert_eq!(row(&avg), expected, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_queue_of_two_counts_both_as_runnable() {
+        let mut avg = SchedAvg::default();
+        let two = Activity { load: 2048, runnable: 2, running: true };
+        let rows = [
+            (10, [549, 18_071_552, 9_035_776, 382, 382, 191]),
+            (20, [75, 32_433_117, 16_216_558, 693, 693, 346]),
+            (50, [700, 62_544_588, 31_272_293, 1319, 1319, 659]),
+        ];
+        for ms in (10..=50).step_by(10) {
+            step(&mut avg, ms * MS, two, 1);
+            if let Some((_, expected)) = rows.iter().find(|row| row.0 == ms) {
+                assert_eq!(row(&avg), *expected, "{ms} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn load_is_weighted_and_utilisation_is_not() {
+        for (weight, expected) in [(88761, 16570), (335, 62), (15, 2), (3, 0)] {
+            let mut avg = SchedAvg::default();
+            step(&mut avg, 10 * MS, RUNNING, weight);
+            assert_eq!((avg.load_avg, avg.util_avg, avg.load_sum), (expected, 191, 8824), "weight {weight}");
+        }
     }
 }

@@ -13,17 +13,19 @@
 //! [`Sched::check`](crate::check) verifies them all: a task is in exactly one place, counts and sums equal what is
 //! recomputed from their members, nothing is queued where it may not run.
 //!
-//! Not modelled yet, and not accepted: task groups, real-time and deadline tasks, automatic NUMA balancing,
+//! Not modelled yet, and not accepted: group quotas, real-time and deadline tasks, automatic NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
-use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::group::TaskGroup;
+use crate::ids::{CpuId, SeId, TaskId};
 use crate::io::{Action, FairPolicy, Input, IpiKind};
 use crate::kernel::{Features, Kernel};
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer, Running};
 use crate::rng::Rng;
 use crate::rq::Rq;
+use crate::select::IdleWaker;
 use crate::task::{OnRq, Task, TaskParams, TaskState, Tasks};
 use crate::time::{Jiffies, MS, Ns, SEC, tick_ns};
 use crate::topology::{Domains, Machine, TopologyError};
@@ -70,7 +72,10 @@ impl fmt::Display for SchedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KernelDoesNotRun { build } => {
-                write!(f, "kernel {build} has domain trees only: its run queues and balancer are not modelled yet")
+                write!(
+                    f,
+                    "kernel {build} has domain trees only: its run queues and balancer are not modelled yet"
+                )
             }
             Self::Topology(error) => write!(f, "{error}"),
             Self::Unsupported { what } => write!(f, "{what} is not modelled yet"),
@@ -117,6 +122,8 @@ pub struct Sched<O: Observer> {
     pub(crate) entities: Vec<Entity>,
     /// Tasks.
     pub(crate) tasks: Tasks,
+    /// Task groups; number 0 is the root group.
+    pub(crate) groups: Vec<TaskGroup>,
     /// Domain trees.
     pub(crate) topo: Domains,
     /// Tickless idle CPUs.
@@ -133,6 +140,12 @@ pub struct Sched<O: Observer> {
     pub(crate) rng: Rng,
     /// Rotor of `cpumask_any_and_distribute`, by CPU.
     pub(crate) distribute: Vec<u32>,
+    /// The node of each CPU.
+    pub(crate) node_of: Vec<u32>,
+    /// The CPUs of each node.
+    pub(crate) node_cpus: Vec<CpuMask>,
+    /// Whom the idle tasks woke, by CPU.
+    pub(crate) idle_wakers: Vec<IdleWaker>,
     /// Balancing passes so far: their numbers in events.
     pub(crate) passes: u64,
     /// What the host has to do.
@@ -148,8 +161,6 @@ pub struct Sched<O: Observer> {
 pub(crate) struct Scratch {
     /// Candidate CPUs of a balancing pass.
     pub(crate) lb_cpus: CpuMask,
-    /// Working set of `should_we_balance`.
-    pub(crate) swb: CpuMask,
     /// Working set of the wake-up search.
     pub(crate) select: CpuMask,
 }
@@ -165,7 +176,9 @@ impl<O: Observer> Sched<O> {
             return Err(SchedError::Unsupported { what: "running a machine with asymmetric CPU capacities" });
         }
         if machine.itmt {
-            return Err(SchedError::Unsupported { what: "running a machine with preferred CPUs (asym packing)" });
+            return Err(SchedError::Unsupported {
+                what: "running a machine with preferred CPUs (asym packing)",
+            });
         }
         if machine.cpus.iter().any(|cpu| !cpu.online) {
             return Err(SchedError::Unsupported { what: "running a machine with offline CPUs" });
@@ -199,6 +212,7 @@ impl<O: Observer> Sched<O> {
             queues: cpus().map(CfsRq::new).collect(),
             entities: Vec::new(),
             tasks: Tasks::default(),
+            groups: alloc::vec![TaskGroup::root(ncpus)],
             topo,
             nohz: Nohz {
                 idle_cpus_mask: empty.clone(),
@@ -214,10 +228,13 @@ impl<O: Observer> Sched<O> {
             max_load_balance_interval: (hz * ncpus as u64 / 10).max(1),
             rng: Rng::new(params.seed, 1),
             distribute: alloc::vec![0; ncpus],
+            node_of: machine.cpus.iter().map(|cpu| cpu.node).collect(),
+            node_cpus: (0..machine.nr_nodes as u32).map(|node| node_cpus(machine, node)).collect(),
+            idle_wakers: alloc::vec![IdleWaker::default(); ncpus],
             passes: 0,
             actions: VecDeque::new(),
             observer,
-            scratch: Scratch { lb_cpus: empty.clone(), swb: empty.clone(), select: empty },
+            scratch: Scratch { lb_cpus: empty.clone(), select: empty },
         };
         for cpu in cpus() {
             sched.nohz_balance_enter_idle(cpu);
@@ -232,29 +249,17 @@ impl<O: Observer> Sched<O> {
         let se = SeId::from_index(self.entities.len());
         let load = task_weight(params.policy, params.nice);
         self.entities.push(Entity {
-            load,
-            on_rq: false,
-            sched_delayed: false,
             custom_slice: params.slice != 0,
-            rel_deadline: false,
-            exec_start: 0,
-            sum_exec: 0,
-            prev_sum_exec: 0,
-            vruntime: 0,
-            deadline: 0,
-            vlag: 0,
-            slice: clamp_slice(params.slice, self.base_slice),
-            avg: crate::pelt::SchedAvg::default(),
-            cfs_rq: QueueId(0),
-            parent: None,
-            my_queue: None,
             task: Some(task),
+            ..Entity::new(load, clamp_slice(params.slice, self.base_slice))
         });
         // A new task is taken to be heavy until it shows otherwise (spec 2 §11).
         self.entities[se.index()].avg.load_avg = crate::weight::scale_load_down(load.weight);
-        let allowed = if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
+        let allowed =
+            if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
         self.tasks.0.push(Task {
             se,
+            group: params.group,
             state: TaskState::New,
             on_rq: OnRq::No,
             cpu: CpuId(0),
@@ -291,9 +296,18 @@ impl<O: Observer> Sched<O> {
         self.now = now;
         match input {
             Input::Tick { cpu } => self.sched_tick(cpu),
-            Input::Softirq { cpu } => self.sched_balance_softirq(cpu),
-            Input::Ipi { cpu, kind: IpiKind::NohzKick } => self.nohz_csd_func(cpu),
-            Input::Ipi { cpu, kind: IpiKind::WakeList } => self.sched_ttwu_pending(cpu),
+            Input::Softirq { cpu } => {
+                self.sched_balance_softirq(cpu);
+                self.irq_exit(cpu);
+            }
+            Input::Ipi { cpu, kind: IpiKind::NohzKick } => {
+                self.nohz_csd_func(cpu);
+                self.irq_exit(cpu);
+            }
+            Input::Ipi { cpu, kind: IpiKind::WakeList } => {
+                self.sched_ttwu_pending(cpu);
+                self.irq_exit(cpu);
+            }
             Input::Schedule { cpu } => self.schedule_if_needed(cpu),
             Input::StopperRun { cpu } => self.run_stopper(cpu),
             Input::IdleEnter { cpu, stop_tick } => self.idle_enter(cpu, stop_tick),
@@ -307,6 +321,8 @@ impl<O: Observer> Sched<O> {
             Input::SetAttributes { cpu, task, policy, nice, slice } => {
                 self.set_attributes(cpu, task, policy, nice, slice);
             }
+            Input::SetGroup { task, group } => self.set_task_group(task, group),
+            Input::SetShares { group, shares } => self.set_group_shares(group, shares),
         }
     }
 
@@ -426,4 +442,10 @@ fn settle(topo: &mut Domains) {
             shared.has_idle_cores = smt;
         }
     }
+}
+
+/// The CPUs of a node.
+fn node_cpus(machine: &Machine, node: u32) -> CpuMask {
+    let on_node = machine.cpus.iter().enumerate().filter(|(_, cpu)| cpu.node == node);
+    CpuMask::from_cpus(machine.nr_cpus(), on_node.map(|(i, _)| CpuId(i as u32)))
 }

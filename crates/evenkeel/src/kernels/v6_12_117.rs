@@ -1,5 +1,45 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
-use crate::kernel::{Features, Kernel, TopologyRules, TunableScaling, Tunables};
+use crate::kernel::{
+    BalanceRules, Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables,
+};
+use crate::topology::rules::{
+    AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, DebugFiles, Degeneration, FlagSet, GroupFlags,
+    HighestFlagDomain, HybridLevels, LevelWeight, LlcId, LlcSharing, NumaDistances, OverlapGroups,
+    OverlapMinCapacity, PackageLevel, ReclaimDistance, RelaxDomainLevel, SiblingPriority, SmtCapacity,
+    SmtLevel, X86Capacity,
+};
+
+/// Features that are on (spec 2 §1.3, spec 3 §14).
+const ON: Features = Features::PLACE_LAG
+    .union(Features::PLACE_DEADLINE_INITIAL)
+    .union(Features::PLACE_REL_DEADLINE)
+    .union(Features::RUN_TO_PARITY)
+    .union(Features::PREEMPT_SHORT)
+    .union(Features::PICK_BUDDY)
+    .union(Features::CACHE_HOT_BUDDY)
+    .union(Features::DELAY_DEQUEUE)
+    .union(Features::DELAY_ZERO)
+    .union(Features::WAKEUP_PREEMPTION)
+    .union(Features::NONTASK_CAPACITY)
+    .union(Features::TTWU_QUEUE)
+    .union(Features::SIS_UTIL)
+    .union(Features::ATTACH_AGE_LOAD)
+    .union(Features::WA_IDLE)
+    .union(Features::WA_WEIGHT)
+    .union(Features::WA_BIAS)
+    .union(Features::UTIL_EST)
+    .union(Features::NI_RANDOM);
+
+/// Features that exist but are off.
+const OFF: Features = Features::NEXT_BUDDY
+    .union(Features::HRTICK)
+    .union(Features::HRTICK_DL)
+    .union(Features::DOUBLE_TICK)
+    .union(Features::WARN_DOUBLE_CLOCK)
+    .union(Features::RT_PUSH_IPI)
+    .union(Features::RT_RUNTIME_SHARE)
+    .union(Features::LB_MIN)
+    .union(Features::LATENCY_WARN);
 
 /// v6.12.117 as Debian builds it for amd64 (spec 2 §0.3, spec 3 §12.4).
 pub const V6_12_117: Kernel = Kernel {
@@ -7,33 +47,58 @@ pub const V6_12_117: Kernel = Kernel {
     alias: "v6.12",
     runs: true,
     hz: 250,
-    topology: TopologyRules {},
+    topology: TopologyRules {
+        cluster_level: ClusterLevel::Flagged,
+        smt_level: SmtLevel::Always,
+        package_level: PackageLevel::DroppedIfPackageSpansNodes,
+        package_name: "PKG",
+        hybrid_levels: HybridLevels::Same,
+        asym_packing_levels: AsymPackingLevels::CachesAndPackage,
+        sibling_priority: SiblingPriority::Same,
+        coregroup: Coregroup::CacheOrCluster,
+        x86_capacity: X86Capacity::UnequalWithoutSmt,
+        numa_distances: NumaDistances::NodesWithCpus,
+        reclaim_distance: ReclaimDistance::ByMachine,
+        level_weight: LevelWeight::RawMask,
+        flag_set: FlagSet::Overlap,
+        busy_factor: 16,
+        imbalance_pct_smt: 110,
+        imbalance_pct_llc: 117,
+        imbalance_pct_other: 117,
+        asym_capacity: AsymCapacity::Classified,
+        relax_domain_level: RelaxDomainLevel::ClearFrom,
+        overlap_groups: OverlapGroups::Fit,
+        group_flags: GroupFlags::EntryRepaired,
+        group_cores: true,
+        degeneration: Degeneration::AllFlags,
+        imb_numa_nr: true,
+        smt_capacity: SmtCapacity::Full,
+        overlap_min_capacity: OverlapMinCapacity::SmallestCpu,
+        highest_flag_domain: HighestFlagDomain::PassesGaps,
+        llc_shared: LlcSharing::EveryCacheLevel,
+        llc_id: LlcId::FirstCpu,
+        share_id: true,
+        root_max_cpu_capacity: false,
+        debug_files: DebugFiles::FlagsAndGroups,
+    },
+    balance: BalanceRules { preemption: true },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
         scaling: TunableScaling::Log,
         migration_cost_ns: 500_000,
         nr_migrate: 32,
         nr_migrate_break: 32,
+        cfs: None,
+        numa_balancing: NumaBalancingTunables {
+            scan_delay_ms: 1000,
+            scan_period_min_ms: 1000,
+            scan_period_max_ms: 60_000,
+            scan_size_mb: 256,
+            hot_threshold_ms: Some(1000),
+        },
+        llc_balancing: None,
     },
-    features: Features::PLACE_LAG
-        .union(Features::PLACE_DEADLINE_INITIAL)
-        .union(Features::PLACE_REL_DEADLINE)
-        .union(Features::RUN_TO_PARITY)
-        .union(Features::PREEMPT_SHORT)
-        .union(Features::PICK_BUDDY)
-        .union(Features::CACHE_HOT_BUDDY)
-        .union(Features::DELAY_DEQUEUE)
-        .union(Features::DELAY_ZERO)
-        .union(Features::WAKEUP_PREEMPTION)
-        .union(Features::NONTASK_CAPACITY)
-        .union(Features::TTWU_QUEUE)
-        .union(Features::SIS_UTIL)
-        .union(Features::ATTACH_AGE_LOAD)
-        .union(Features::WA_IDLE)
-        .union(Features::WA_WEIGHT)
-        .union(Features::WA_BIAS)
-        .union(Features::UTIL_EST)
-        .union(Features::NI_RANDOM)
-        .union(Features::RT_PUSH_IPI),
+    features: ON,
+    features_known: ON.union(OFF),
     schedstat_version: 16,
 };

@@ -6,6 +6,7 @@
 use crate::ids::{CapacityId, CpuId, DomainId, GroupId, RootId, SharedId};
 use crate::mask::CpuMask;
 use crate::time::{Jiffies, Ns};
+use crate::topology::partition::Partition;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
@@ -80,6 +81,10 @@ pub struct Domain {
     pub balance_interval: u64,
     /// Busy CPUs balance this many times less often.
     pub busy_factor: u32,
+    /// Which history of a busy CPU's load is looked at (only in old kernels).
+    pub busy_idx: u32,
+    /// Which history an idle CPU looks at (only in old kernels; new-idle, wake-up and fork look at none).
+    pub idle_idx: u32,
     /// How much busier, in percent, a group must be before work is moved.
     pub imbalance_pct: u32,
     /// Failed passes after which cache-hot tasks are moved.
@@ -246,6 +251,12 @@ pub struct RootDomain {
 /// All domain trees of a machine.
 #[derive(Clone, Debug)]
 pub struct Domains {
+    /// The partitions that were built; number `n` has root domain `n + 1`.
+    pub partitions: Vec<Partition>,
+    /// What each CPU can do for fair tasks as long as nothing else runs, by CPU (`cpu_capacity`).
+    pub cpu_capacity: Vec<u64>,
+    /// Dense numbers of last-level caches by CPU, -1 for none yet (newest kernels).
+    pub(super) llc_ids: Vec<i32>,
     /// Arena of domains.
     pub domains: Vec<Domain>,
     /// Arena of groups.

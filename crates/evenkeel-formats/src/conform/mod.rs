@@ -1,0 +1,2 @@
+//! Comparison of what this project computes with what real kernels did.
+pub mod domains;

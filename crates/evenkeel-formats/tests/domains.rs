@@ -1,0 +1,71 @@
+//! Domain trees against those that real kernels built (`tests/data/domains/README.md`).
+#![allow(missing_docs)]
+use evenkeel::kernels;
+use evenkeel_formats::conform::domains::{compare, compare_with};
+use evenkeel_formats::recording::{self, DomainsRecording};
+use std::path::{Path, PathBuf};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/domains")
+}
+
+fn recorded(series: &str, topology: &str) -> DomainsRecording {
+    recording::read(&data().join(series).join(topology).join("sched.json.gz")).unwrap()
+}
+
+const TOPOLOGIES: [&str; 15] = [
+    "c1", "c2", "c8flat", "c4t2", "c24t2", "s2c2t2n2", "n4ring", "n8mesh3", "s2d2", "clus", "c64", "ccx",
+    "s4n4eq", "n4far", "c8isol",
+];
+
+/// All recordings of one kernel series; the message names each that differs.
+fn all_are_exact(series: &str) {
+    let results: Vec<_> = TOPOLOGIES.iter().map(|topology| compare(&recorded(series, topology))).collect();
+    let wrong: Vec<String> =
+        results.iter().filter(|result| !result.is_exact()).map(ToString::to_string).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(results.iter().all(|result| result.compared > 30));
+}
+
+#[test]
+fn trees_are_those_of_6_1_0_52_amd64() {
+    all_are_exact("6.1");
+}
+
+#[test]
+fn trees_are_those_of_6_12_117_deb12_amd64() {
+    all_are_exact("6.12");
+}
+
+#[test]
+fn trees_are_those_of_6_18_15_deb13_amd64() {
+    all_are_exact("6.18");
+}
+
+#[test]
+fn trees_are_those_of_7_2_13_deb14_amd64() {
+    all_are_exact("7.2");
+}
+
+/// A comparison that cannot fail proves nothing: another kernel's rules must be found out.
+#[test]
+fn the_wrong_kernel_is_noticed() {
+    let recording = recorded("7.2", "c8isol");
+    let result = compare_with(&recording, kernels::find("v6.18").unwrap());
+    let text = result.to_string();
+    // 7.2 takes the interval from the span (6 CPUs), 6.18 from all 8 (spec 1 §16).
+    assert!(text.contains("cpu0 domain0 min_interval: recorded `6`, computed `8`"), "{text}");
+}
+
+#[test]
+fn errors_name_the_file_and_the_field() {
+    let error = |text: &str| recording::parse(text, "x.json").unwrap_err().to_string();
+    let machine = r#""topology":"t","cpus":[{"cpu":0,"physical_package_id":0,"thread_siblings_list":"0"}]"#;
+    let text = error(&format!(r#"{{"kernel":"5.4.0",{machine},"domains":{{}}}}"#));
+    assert_eq!(
+        text,
+        "x.json: `kernel` is `5.4.0`, expected a release of v4.19, v5.15, v6.1, v6.12, v6.18, v7.2"
+    );
+    let text = error(&format!(r#"{{"kernel":"6.12.1",{machine},"domains":{{"4":[]}}}}"#));
+    assert_eq!(text, "x.json: domains.4: expected a CPU of the machine");
+}

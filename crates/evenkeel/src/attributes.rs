@@ -1,0 +1,133 @@
+//! Changes to a task that is somewhere: affinity, nice value, policy, slice.
+//!
+//! All follow one pattern: a queued task is taken off, a running one is put aside, the change is made, and both are undone.
+//! Lag and remaining deadline survive.
+//!
+//! In the kernel: `__set_cpus_allowed_ptr`, `set_user_nice`, `__sched_setscheduler`, `reweight_entity`. Specified in spec 2
+//! §5.6 and §6.10, spec 4 §11.2.
+use crate::fair::{Dequeue, Enqueue};
+use crate::ids::{CpuId, TaskId};
+use crate::io::FairPolicy;
+use crate::mask::CpuMask;
+use crate::observe::{MigrateReason, Observer};
+use crate::rq::StopWork;
+use crate::sched::{Sched, clamp_slice, task_weight};
+use crate::task::{OnRq, TaskState};
+use crate::time::Ns;
+use alloc::sync::Arc;
+
+impl<O: Observer> Sched<O> {
+    /// Makes a change to a task that may be queued or running.
+    pub(crate) fn change_task(&mut self, task: TaskId, change: impl FnOnce(&mut Self)) {
+        let cpu = self.tasks[task].cpu;
+        self.update_rq_clock(cpu);
+        let queued = self.tasks[task].on_rq == OnRq::Queued;
+        let running = self.task_on_cpu(task);
+        if queued {
+            self.dequeue_task(cpu, task, Dequeue::SAVE);
+        }
+        if running {
+            self.put_prev_task(task);
+        }
+        change(self);
+        if queued {
+            self.enqueue_task(cpu, task, Enqueue::RESTORE);
+        }
+        if running {
+            self.set_next_task(cpu, task);
+        }
+    }
+
+    /// Changes where a task may run; if it is somewhere else it has to move. `by` executes the change.
+    pub(crate) fn set_cpus_allowed(&mut self, by: CpuId, task: TaskId, allowed: &CpuMask) {
+        let valid = allowed.and(&self.active);
+        assert!(!valid.is_empty(), "the affinity of {task:?} must hold an active CPU");
+        if *self.tasks[task].allowed == *allowed {
+            return;
+        }
+        let dest = self.any_and_distribute(by, &valid);
+        let shared = if *allowed == *self.all { self.all.clone() } else { Arc::new(allowed.clone()) };
+        if self.tasks[task].state == TaskState::New {
+            let p = &mut self.tasks[task];
+            p.nr_cpus_allowed = shared.weight();
+            p.allowed = shared;
+            return;
+        }
+        self.change_task(task, |sched| {
+            let p = &mut sched.tasks[task];
+            p.nr_cpus_allowed = shared.weight();
+            p.allowed = shared;
+        });
+        let cpu = self.tasks[task].cpu;
+        if allowed.contains(cpu) {
+            return;
+        }
+        if self.task_on_cpu(task) || self.tasks[task].state == TaskState::Waking {
+            self.queue_stop_work(by, cpu, StopWork::Migrate(task, dest));
+        } else if self.tasks[task].on_rq == OnRq::Queued {
+            self.move_queued_task(by, task, dest, MigrateReason::Affinity);
+        }
+    }
+
+    /// A CPU of the set, each call another one: the first after the caller's previous result, wrapping.
+    fn any_and_distribute(&mut self, by: CpuId, valid: &CpuMask) -> CpuId {
+        let previous = self.distribute[by.index()];
+        let next = valid.iter_wrap(CpuId(previous + 1)).next().expect("the set is not empty");
+        self.distribute[by.index()] = next.0;
+        next
+    }
+
+    /// Changes policy, nice value and slice of a task.
+    pub(crate) fn set_attributes(
+        &mut self,
+        by: CpuId,
+        task: TaskId,
+        policy: FairPolicy,
+        nice: i32,
+        slice: Ns,
+    ) {
+        let effective_prio = |policy: FairPolicy, nice: i32| match policy {
+            FairPolicy::Idle => 139,
+            FairPolicy::Normal | FairPolicy::Batch => 120 + nice,
+        };
+        let before = effective_prio(self.tasks[task].policy, self.tasks[task].nice);
+        let after = effective_prio(policy, nice);
+        if matches!(self.tasks[task].state, TaskState::New | TaskState::Dead) {
+            self.apply_attributes(task, policy, nice, slice);
+            return;
+        }
+        self.change_task(task, |sched| sched.apply_attributes(task, policy, nice, slice));
+        let cpu = self.tasks[task].cpu;
+        if self.root(cpu).nr_running <= 1 || self.tasks[task].on_rq != OnRq::Queued {
+            return;
+        }
+        if self.task_on_cpu(task) {
+            if after > before {
+                self.resched_curr(by, cpu);
+            }
+        } else if after != before {
+            self.wakeup_preempt(cpu, task, by, false);
+        }
+    }
+
+    fn apply_attributes(&mut self, task: TaskId, policy: FairPolicy, nice: i32, slice: Ns) {
+        let base_slice = self.base_slice;
+        let p = &mut self.tasks[task];
+        p.policy = policy;
+        p.nice = nice;
+        let new = p.state == TaskState::New;
+        let entity = &mut self.entities[p.se.index()];
+        entity.custom_slice = slice != 0;
+        entity.slice = clamp_slice(slice, base_slice);
+        let load = task_weight(policy, nice);
+        if load.weight == entity.load.weight {
+            return;
+        }
+        if new {
+            entity.load = load;
+            entity.avg.load_avg = entity.weight();
+        } else {
+            self.reweight_entity(self.tasks[task].se, load);
+        }
+    }
+}

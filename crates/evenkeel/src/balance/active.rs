@@ -1,0 +1,122 @@
+//! Active balance: when nothing waits on the source, its stopper thread pushes a task.
+//!
+//! A queue with one task, which runs, has nothing to detach. If the level has failed often enough, or a CPU of reduced
+//! capacity or of lower priority is to be emptied, the source's stopper is asked to interrupt that task and push it.
+//! Example: two caches, one idle, four single tasks in the other: the first three passes fail, the fourth (failures
+//! 4 > `cache_nice_tries` 1 + 2) has a task pushed.
+//!
+//! In the kernel: `need_active_balance()`, `active_load_balance_cpu_stop()` (spec 3 §8.1, §8.2).
+use super::env::{IdleType, LbEnv, LbFlags, MigrationType};
+use super::event::BalanceEvent;
+use super::stats::Search;
+use super::view::CpuView;
+use crate::ids::{CpuId, DomainId};
+use crate::observe::{Event, Observer};
+use crate::sched::Sched;
+
+/// Why a running task is to be pushed (spec 3 §8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActiveReason {
+    /// 1: the destination is preferred to the source.
+    AsymPacking,
+    /// 2: moving tasks has failed too often.
+    Failures,
+    /// 3: the source's capacity is reduced and the destination has more.
+    ReducedCapacity,
+    /// 4: the task is too big for the source.
+    Misfit,
+}
+
+impl<V: CpuView + ?Sized> Search<'_, V> {
+    /// Whether the task running on `src` is to be pushed to the destination, and why.
+    pub fn need_active_balance(&self, src: CpuId, migration_type: MigrationType) -> Option<ActiveReason> {
+        let domain = self.domain();
+        if self.asym_active_balance(src) {
+            return Some(ActiveReason::AsymPacking);
+        }
+        let patience = domain.cache_nice_tries + 2;
+        if migration_type == MigrationType::Task && domain.nr_balance_failed > patience {
+            return Some(ActiveReason::Failures);
+        }
+        let (src_capacity, dst_capacity) = (self.view.capacity_of(src), self.view.capacity_of(self.dst_cpu));
+        if self.idle.is_idle()
+            && self.sched_reduced_capacity(src)
+            && src_capacity * u64::from(domain.imbalance_pct) < dst_capacity * 100
+        {
+            return Some(ActiveReason::ReducedCapacity);
+        }
+        (migration_type == MigrationType::Misfit).then_some(ActiveReason::Misfit)
+    }
+
+    /// The destination is preferred, or the source's core has a busy sibling and may be helped by anyone.
+    fn asym_active_balance(&self, src: CpuId) -> bool {
+        self.idle.is_idle()
+            && self.sched_use_asym_prio(self.dst_cpu)
+            && (self.sched_asym_prefer(self.dst_cpu, src) || !self.sched_use_asym_prio(src))
+    }
+}
+
+impl<O: Observer> Sched<O> {
+    /// The stopper's work on `src_cpu`, whose running task has been put back: push a task to the CPU that asked.
+    #[doc(alias = "active_load_balance_cpu_stop")]
+    pub(crate) fn active_load_balance(&mut self, src_cpu: CpuId) {
+        let rq = &self.rqs[src_cpu.index()];
+        let dst_cpu = rq.push_cpu;
+        let active = rq.active && self.rqs[dst_cpu.index()].active;
+        if !active || !rq.active_balance {
+            return;
+        }
+        // The stopper itself counts.
+        let task_waits = rq.nr_running > 1;
+        let sd = if task_waits { self.domain_spanning(dst_cpu, src_cpu) } else { None };
+        let mut pushed = None;
+        if let Some(sd) = sd {
+            let mut env = self.new_env(src_cpu, dst_cpu, sd, IdleType::Idle);
+            env.src_cpu = src_cpu;
+            env.flags = LbFlags::ACTIVE_LB;
+            self.update_rq_clock(src_cpu);
+            pushed = self.detach_one_task(&mut env);
+            let domain = &mut self.topo.domains[sd.index()];
+            let stats = &mut domain.stats;
+            stats.alb_count = stats.alb_count.wrapping_add(1);
+            if pushed.is_some() {
+                stats.alb_pushed = stats.alb_pushed.wrapping_add(1);
+                domain.nr_balance_failed = 0;
+            } else {
+                stats.alb_failed = stats.alb_failed.wrapping_add(1);
+            }
+            if let Some(task) = pushed {
+                self.update_rq_clock(dst_cpu);
+                self.attach_task(&env, task);
+            }
+        }
+        self.rqs[src_cpu.index()].active_balance = false;
+        self.emit(|_| Event::Balance(BalanceEvent::ActiveBalanceEnd { src_cpu, dst_cpu, task: pushed }));
+    }
+
+    /// The lowest domain of `cpu` that spans `other`.
+    fn domain_spanning(&self, cpu: CpuId, other: CpuId) -> Option<DomainId> {
+        self.topo.chain(cpu).find(|sd| self.topo.domains[sd.index()].span.contains(other))
+    }
+
+    /// Asks the stopper of the source to push its running task to the CPU that balances; whether it was asked before.
+    pub(super) fn start_active_balance(&mut self, env: &LbEnv) -> bool {
+        let rq = &mut self.rqs[env.src_cpu.index()];
+        if rq.active_balance {
+            return false;
+        }
+        rq.active_balance = true;
+        rq.push_cpu = env.this_cpu;
+        let curr = rq.curr;
+        self.queue_stop_work(env.on_cpu, env.src_cpu, crate::rq::StopWork::ActiveBalance);
+        self.emit(|_| {
+            Event::Balance(BalanceEvent::ActiveBalanceStart {
+                pass: env.pass,
+                src_cpu: env.src_cpu,
+                dst_cpu: env.this_cpu,
+                curr,
+            })
+        });
+        true
+    }
+}

@@ -1,0 +1,99 @@
+//! What the CPUs of a group have left for fair tasks.
+//!
+//! Example: a CPU of capacity 1024 whose real-time tasks use 100 and whose interrupts use 204 has
+//! (1024 - 100) * (1024 - 204) / 1024 = 739 left. The capacity of a group is the sum over its CPUs, refreshed only by
+//! its own CPUs when they balance.
+//!
+//! In the kernel: `update_group_capacity()`, `update_cpu_capacity()`, `scale_rt_capacity()` (spec 3 §4.2, spec 1
+//! §8.4). There are no real-time and deadline tasks, interrupts or pressure in the core yet: those inputs are 0.
+use crate::ids::{CpuId, DomainId};
+use crate::observe::Observer;
+use crate::sched::Sched;
+use crate::time::{Jiffies, ms_to_jiffies};
+use crate::topology::{Domains, SdFlags};
+
+/// What takes capacity away from fair tasks, in units of 1/1024 CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapacityUse {
+    /// Thermal pressure or a limit of the frequency, the higher of the two.
+    pub pressure: u64,
+    /// Interrupts; 0 without their accounting.
+    pub irq: u64,
+    /// Utilisation of real-time tasks.
+    pub rt: u64,
+    /// Utilisation of deadline tasks.
+    pub dl: u64,
+}
+
+/// What is left of `arch_capacity` for fair tasks, at least 1.
+pub fn scale_rt_capacity(arch_capacity: u64, by: &CapacityUse) -> u64 {
+    let max = arch_capacity.saturating_sub(by.pressure);
+    let used = by.rt + by.dl;
+    if by.irq >= max || used >= max {
+        return 1;
+    }
+    ((max - used) * (max - by.irq) / max).max(1)
+}
+
+/// Sum, smallest and biggest of capacities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sums {
+    capacity: u64,
+    min: u64,
+    max: u64,
+}
+
+impl Sums {
+    fn over(parts: impl Iterator<Item = Self>) -> Self {
+        let none = Self { capacity: 0, min: u64::MAX, max: 0 };
+        parts.fold(none, |all, part| Self {
+            capacity: all.capacity + part.capacity,
+            min: all.min.min(part.min),
+            max: all.max.max(part.max),
+        })
+    }
+
+    const fn of_cpu(capacity: u64) -> Self {
+        Self { capacity, min: capacity, max: capacity }
+    }
+
+    /// Of the groups of a child domain.
+    fn of_child(topo: &Domains, child: DomainId) -> Self {
+        Self::over(topo.ring(topo.domains[child.index()].groups).map(|group| {
+            let sgc = &topo.capacities[topo.groups[group.index()].sgc.index()];
+            Self { capacity: sgc.capacity, min: sgc.min_capacity, max: sgc.max_capacity }
+        }))
+    }
+}
+
+impl<O: Observer> Sched<O> {
+    /// Refreshes the capacity of the first group of `sd` on behalf of `cpu`.
+    pub(super) fn update_group_capacity(&mut self, sd: DomainId, cpu: CpuId) {
+        let next_update = self.jiffies() + self.capacity_period(sd);
+        let (child, first) = {
+            let domain = &self.topo.domains[sd.index()];
+            (domain.child, domain.groups)
+        };
+        let sums = match child {
+            None => {
+                let rq = &mut self.rqs[cpu.index()];
+                rq.cpu_capacity = scale_rt_capacity(rq.arch_capacity, &CapacityUse::default());
+                Sums::of_cpu(rq.cpu_capacity)
+            }
+            Some(child) if self.topo.domains[child.index()].flags.contains(SdFlags::OVERLAP) => {
+                let span = self.topo.groups[first.index()].span.iter();
+                Sums::over(span.map(|cpu| Sums::of_cpu(self.rqs[cpu.index()].cpu_capacity)))
+            }
+            Some(child) => Sums::of_child(&self.topo, child),
+        };
+        let sgc = self.topo.groups[first.index()].sgc;
+        let sgc = &mut self.topo.capacities[sgc.index()];
+        sgc.next_update = next_update;
+        (sgc.capacity, sgc.min_capacity, sgc.max_capacity) = (sums.capacity, sums.min, sums.max);
+    }
+
+    fn capacity_period(&self, sd: DomainId) -> Jiffies {
+        let interval = ms_to_jiffies(self.topo.domains[sd.index()].balance_interval, self.kernel.hz);
+        interval.clamp(1, self.max_load_balance_interval)
+    }
+}

@@ -1,0 +1,59 @@
+//! The load balancer: one balancing pass, told as a story.
+//!
+//! **Who balances.** Every CPU, for itself or for the groups it belongs to. It starts from its tick ([`trigger`]), when
+//! it is about to go idle ([`newidle`]), or on behalf of CPUs whose tick is stopped ([`nohz`]). Each time it walks its
+//! scheduling domains from the narrowest up; of the CPUs of a group only one, the first idle one, takes its turn
+//! ([`turn`]).
+//!
+//! **From where.** A pass ([`rq`]) looks at one domain. It sums up the domain's groups ([`stats`]), says how busy each is
+//! ([`classify`]), and chooses the busiest that is busier than its own, if the rules agree that something should move
+//! ([`choose`]). Within that group it chooses one CPU ([`source`]).
+//!
+//! **How much.** Load, utilisation, a number of tasks, or one task too big for its CPU ([`imbalance`]).
+//!
+//! **Which tasks.** Those that ran longest ago first, unless they are pinned, running, cache hot, or more than is to be
+//! moved ([`migrate`], `detach`). When nothing but a running task is left, the source's stopper thread may push it
+//! ([`active`]).
+//!
+//! **And then.** A level that found nothing to do waits twice as long until the next pass; one that tried starts over at
+//! its shortest interval. Failures are counted and relax the rules.
+//!
+//! A worked example: two caches of four cores, CPUs 0-3 idle, CPUs 4-7 with two full tasks each. At its tick CPU 0 finds
+//! its level of 8 CPUs due. It is the first idle CPU of its group, so it is its turn. Its own group has spare capacity,
+//! the other is overloaded (8 tasks on 4 CPUs). Siblings should share, and the two groups share no cache, so utilisation
+//! is moved: as much as fits here, 4096. CPU 4 is the first of equals; its waiting task, of utilisation 512, moves.
+//! CPU 0 now has work; the next idle CPU takes the next turn.
+//!
+//! Everything between the numbers and the decision is a pure function of a [`Search`](stats::Search) over a
+//! [`CpuView`](view::CpuView): it works on a table of numbers as well as on the simulated scheduler. Only `rq`, `detach`,
+//! `active`, `trigger`, `newidle` and `nohz` change anything. Every decision is told to the observer with its numbers and
+//! its rule ([`event`]).
+//!
+//! In the kernel: the second half of `kernel/sched/fair.c`. Specified in spec 3 §§1-8, 14, 16. Left out because the core
+//! has none of it yet: bandwidth control, automatic NUMA balancing, energy-aware placement, core scheduling, machines
+//! whose CPUs differ. The pure functions take these as inputs; the scheduler answers with their neutral values.
+
+pub mod active;
+pub mod capacity;
+pub mod choose;
+pub mod classify;
+mod detach;
+pub mod env;
+pub mod event;
+pub mod imbalance;
+pub mod migrate;
+pub mod newidle;
+pub mod nohz;
+pub mod rq;
+pub mod source;
+pub mod stats;
+pub mod trigger;
+pub mod turn;
+pub mod view;
+
+/// How one kernel balances: every choice by which the builds differ, as a named value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BalanceRules {
+    /// The kernel can be preempted (`CONFIG_PREEMPTION`): a new-idle pass moves one task and no more (spec 3 §7.2-7).
+    pub preemption: bool,
+}

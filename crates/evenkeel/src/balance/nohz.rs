@@ -1,0 +1,294 @@
+//! Balancing for tickless idle CPUs: they have no tick of their own, so a busy CPU wakes one of them to balance for all.
+//!
+//! The set of tickless CPUs lags behind: a CPU joins when it stops its tick and leaves at its next busy tick, so every
+//! user looks again whether a member is idle. Example: CPU 0 has two tasks at its tick, CPUs 2 and 5 are tickless and
+//! `nohz.next_balance` is due: CPU 0 kicks CPU 2, whose softirq balances first for 5 and then for itself.
+//!
+//! In the kernel: `nohz_balance_enter_idle()`, `nohz_balancer_kick()`, `kick_ilb()`, `nohz_csd_func()`,
+//! `_nohz_idle_balance()`, `nohz_newidle_balance()`, `nohz_run_idle_balance()` (spec 3 §2.6-2.10). All CPUs do
+//! housekeeping.
+use super::env::IdleType;
+use super::event::{BalanceEvent, KickOutcome, KickReason};
+use super::view::capacity_is_reduced;
+use crate::ids::{CpuId, DomainId};
+use crate::io::{Action, IpiKind};
+use crate::observe::{Event, Observer};
+use crate::rq::NohzFlags;
+use crate::sched::Sched;
+use crate::time::{ms_to_jiffies, time_after, time_after_eq, time_before};
+
+/// How long refreshed load of idle CPUs is good for, ms (`LOAD_AVG_PERIOD`).
+const LOAD_AVG_PERIOD: u64 = 32;
+
+/// The requests for which an interrupt is sent (`NOHZ_KICK_MASK`).
+const KICK_MASK: NohzFlags = NohzFlags::BALANCE.union(NohzFlags::STATS).union(NohzFlags::NEXT);
+
+impl<O: Observer> Sched<O> {
+    /// The CPU stops its tick: it joins the tickless idle CPUs (spec 3 §2.6).
+    pub(crate) fn nohz_balance_enter_idle(&mut self, cpu: CpuId) {
+        let rq = &mut self.rqs[cpu.index()];
+        if !rq.active {
+            return;
+        }
+        rq.has_blocked_load = true;
+        if !rq.nohz_tick_stopped {
+            if self.topo.cpus[cpu.index()].base.is_none() {
+                return;
+            }
+            rq.nohz_tick_stopped = true;
+            self.nohz.idle_cpus_mask.set(cpu);
+            self.nohz.nr_cpus += 1;
+            self.set_cpu_sd_state(cpu, true);
+            self.nohz.needs_update = true;
+            self.emit(|_| Event::Balance(BalanceEvent::NohzEnter { cpu }));
+        }
+        self.nohz.has_blocked = true;
+    }
+
+    /// The CPU is busy at its tick: it leaves them.
+    pub(crate) fn nohz_balance_exit_idle(&mut self, cpu: CpuId) {
+        if !core::mem::take(&mut self.rqs[cpu.index()].nohz_tick_stopped) {
+            return;
+        }
+        self.nohz.idle_cpus_mask.clear(cpu);
+        self.nohz.nr_cpus -= 1;
+        self.set_cpu_sd_state(cpu, false);
+        self.emit(|_| Event::Balance(BalanceEvent::NohzExit { cpu }));
+    }
+
+    /// Counts the CPU as idle or busy in its last-level cache.
+    fn set_cpu_sd_state(&mut self, cpu: CpuId, idle: bool) {
+        let Some(llc) = self.topo.cpus[cpu.index()].sd_llc else { return };
+        let domain = &mut self.topo.domains[llc.index()];
+        if domain.nohz_idle == idle {
+            return;
+        }
+        domain.nohz_idle = idle;
+        if let Some(shared) = domain.shared {
+            self.topo.shared[shared.index()].nr_busy_cpus += if idle { -1 } else { 1 };
+        }
+    }
+
+    /// A CPU's tick: are the idle CPUs to be balanced for, or their load to be refreshed? (spec 3 §2.7)
+    #[doc(alias = "nohz_kick_needed")]
+    pub(super) fn nohz_balancer_kick(&mut self, cpu: CpuId) {
+        let now = self.jiffies();
+        let (mut reason, mut flags) = (KickReason::Idle, NohzFlags::empty());
+        if !self.rqs[cpu.index()].idle_balance {
+            self.nohz_balance_exit_idle(cpu);
+            reason = KickReason::NobodyIdle;
+            if self.nohz.nr_cpus != 0 {
+                reason = self.kick_reason(cpu, now);
+                if self.nohz.has_blocked && time_after(now, self.nohz.next_blocked) {
+                    flags.insert(NohzFlags::STATS);
+                }
+                if reason.kicks() {
+                    flags.insert(NohzFlags::STATS | NohzFlags::BALANCE);
+                }
+                if self.nohz.needs_update {
+                    flags.insert(NohzFlags::NEXT);
+                }
+            }
+        }
+        let outcome = if flags.is_empty() { KickOutcome::NoFlags } else { self.kick_ilb(cpu, flags) };
+        self.emit(|_| Event::Balance(BalanceEvent::NohzKick { cpu, reason, flags, outcome }));
+    }
+
+    /// Steps 5 to 10: why the idle CPUs should be balanced for, or why not.
+    fn kick_reason(&self, cpu: CpuId, now: u64) -> KickReason {
+        let (rq, pointers) = (&self.rqs[cpu.index()], &self.topo.cpus[cpu.index()]);
+        if time_before(now, self.nohz.next_balance) {
+            return KickReason::NotDue;
+        }
+        if rq.nr_running >= 2 {
+            return KickReason::SeveralTasks;
+        }
+        if let Some(base) = pointers.base {
+            let pct = self.topo.domains[base.index()].imbalance_pct;
+            if self.root(cpu).h_nr_queued >= 1 && capacity_is_reduced(rq.cpu_capacity, rq.arch_capacity, pct)
+            {
+                return KickReason::ReducedCapacity;
+            }
+        }
+        if pointers.sd_asym_packing.is_some_and(|sd| self.preferred_cpu_is_idle(cpu, sd)) {
+            return KickReason::AsymPacking;
+        }
+        if pointers.sd_asym_cpucapacity.is_some() {
+            return if rq.misfit_task_load != 0 { KickReason::Misfit } else { KickReason::NoMisfit };
+        }
+        let busy = pointers.sd_llc_shared.map_or(0, |shared| self.topo.shared[shared.index()].nr_busy_cpus);
+        if busy > 1 { KickReason::LlcBusy } else { KickReason::NoReason }
+    }
+
+    /// Whether a tickless CPU of the domain is preferred to `cpu`.
+    fn preferred_cpu_is_idle(&self, cpu: CpuId, sd: DomainId) -> bool {
+        let search = super::stats::Search {
+            topo: &self.topo,
+            view: self,
+            sd,
+            dst_cpu: cpu,
+            idle: IdleType::Idle,
+            cpus: &self.nohz.idle_cpus_mask,
+            energy_aware: false,
+        };
+        let span = &self.topo.domains[sd.index()].span;
+        span.iter().any(|other| self.nohz.idle_cpus_mask.contains(other) && search.sched_asym(other, cpu))
+    }
+
+    /// Sends the requests to an idle CPU (spec 3 §2.8).
+    fn kick_ilb(&mut self, cpu: CpuId, flags: NohzFlags) -> KickOutcome {
+        if flags.contains(NohzFlags::BALANCE) {
+            self.nohz.next_balance = self.jiffies().wrapping_add(1);
+        }
+        let Some(ilb) = self.find_new_ilb(cpu) else { return KickOutcome::NoTarget };
+        let pending = &mut self.rqs[ilb.index()].nohz_flags;
+        if pending.contains(flags) {
+            return KickOutcome::AlreadyPending(ilb);
+        }
+        let old = *pending;
+        pending.insert(flags);
+        if old.intersects(KICK_MASK) {
+            return KickOutcome::AlreadyPending(ilb);
+        }
+        self.actions.push_back(Action::Ipi { from: cpu, to: ilb, kind: IpiKind::NohzKick });
+        KickOutcome::Sent(ilb)
+    }
+
+    /// The first tickless CPU, other than the kicker, that is idle.
+    fn find_new_ilb(&self, cpu: CpuId) -> Option<CpuId> {
+        self.nohz.idle_cpus_mask.iter().find(|&other| other != cpu && self.idle_cpu(other))
+    }
+
+    /// The interrupt of a kick arrives: if the CPU is idle, its softirq does what was asked.
+    pub(crate) fn nohz_csd_func(&mut self, cpu: CpuId) {
+        let idle = self.idle_cpu(cpu);
+        let rq = &mut self.rqs[cpu.index()];
+        let flags = rq.nohz_flags;
+        rq.nohz_flags.remove(KICK_MASK | NohzFlags::NEWILB);
+        rq.idle_balance = idle;
+        if idle {
+            rq.nohz_idle_balance = flags;
+            self.raise_softirq(cpu);
+        }
+    }
+
+    /// In the softirq: does what a kick has asked for; whether it did (spec 3 §2.9).
+    pub(super) fn nohz_idle_balance(&mut self, cpu: CpuId, idle: IdleType) -> bool {
+        let flags = core::mem::take(&mut self.rqs[cpu.index()].nohz_idle_balance);
+        if flags.is_empty() || idle != IdleType::Idle {
+            return false;
+        }
+        self.balance_idle_cpus(cpu, flags);
+        true
+    }
+
+    /// Visits the tickless CPUs, this one last (`_nohz_idle_balance`).
+    fn balance_idle_cpus(&mut self, this_cpu: CpuId, flags: NohzFlags) {
+        let (now, hz) = (self.jiffies(), self.kernel.hz);
+        let mut next = now.wrapping_add(60 * u64::from(hz));
+        let mut have_next = false;
+        let mut blocked = false;
+        self.emit(|_| Event::Balance(BalanceEvent::NohzBalance { cpu: this_cpu, flags }));
+        if flags.contains(NohzFlags::STATS) {
+            self.nohz.has_blocked = false;
+        }
+        if flags.contains(NohzFlags::NEXT) {
+            self.nohz.needs_update = false;
+        }
+        let mut aborted = false;
+        let mut at = self.next_tickless(CpuId(this_cpu.0 + 1), None, this_cpu);
+        while let Some(cpu) = at {
+            at = self.next_tickless(CpuId(cpu.0 + 1), Some(cpu), this_cpu);
+            if !self.idle_cpu(cpu) {
+                continue;
+            }
+            if !self.idle_cpu(this_cpu) && self.rqs[this_cpu.index()].need_resched {
+                aborted = true;
+                break;
+            }
+            if flags.contains(NohzFlags::STATS) {
+                blocked |= self.update_nohz_stats(cpu);
+            }
+            if time_after_eq(self.jiffies(), self.rqs[cpu.index()].next_balance) {
+                self.update_rq_clock(cpu);
+                if flags.contains(NohzFlags::BALANCE) {
+                    self.sched_balance_domains(this_cpu, cpu, IdleType::Idle);
+                }
+            }
+            let due = self.rqs[cpu.index()].next_balance;
+            if time_after(next, due) {
+                next = due;
+                have_next = true;
+            }
+        }
+        if aborted {
+            blocked |= flags.contains(NohzFlags::STATS);
+            self.nohz.needs_update |= flags.contains(NohzFlags::NEXT);
+            self.emit(|_| Event::Balance(BalanceEvent::NohzAborted { cpu: this_cpu }));
+        } else {
+            if have_next {
+                self.nohz.next_balance = next;
+            }
+            if flags.contains(NohzFlags::STATS) {
+                self.nohz.next_blocked = now.wrapping_add(ms_to_jiffies(LOAD_AVG_PERIOD, hz));
+            }
+        }
+        self.nohz.has_blocked |= blocked;
+    }
+
+    /// The next tickless CPU from `from` on, in wrap order after `this_cpu`; `last` is the CPU visited before.
+    fn next_tickless(&self, from: CpuId, last: Option<CpuId>, this_cpu: CpuId) -> Option<CpuId> {
+        let mask = &self.nohz.idle_cpus_mask;
+        let wrapped = last.is_some_and(|last| last <= this_cpu);
+        let ahead = mask.next_from(from);
+        if wrapped {
+            ahead.filter(|&cpu| cpu <= this_cpu)
+        } else {
+            ahead.or_else(|| mask.first().filter(|&cpu| cpu <= this_cpu))
+        }
+    }
+
+    /// Refreshes the load of a tickless CPU; whether some is left.
+    fn update_nohz_stats(&mut self, cpu: CpuId) -> bool {
+        let rq = &self.rqs[cpu.index()];
+        if !rq.has_blocked_load || !self.nohz.idle_cpus_mask.contains(cpu) {
+            return false;
+        }
+        if !time_after(self.jiffies(), rq.last_blocked_load_update_tick) {
+            return true;
+        }
+        self.update_blocked_averages(cpu);
+        self.rqs[cpu.index()].has_blocked_load
+    }
+
+    /// After a new-idle pass that found nothing: let the idle loop refresh stale load (spec 3 §2.10).
+    pub(super) fn nohz_newidle_balance(&mut self, cpu: CpuId) {
+        let now = self.jiffies();
+        let rq = &mut self.rqs[cpu.index()];
+        if rq.avg_idle < u64::from(self.kernel.tunables.migration_cost_ns)
+            || !self.nohz.has_blocked
+            || time_before(now, self.nohz.next_blocked)
+        {
+            return;
+        }
+        rq.nohz_flags.insert(NohzFlags::NEWILB);
+    }
+
+    /// First thing in the idle loop: does what `nohz_newidle_balance` has left.
+    pub(crate) fn nohz_run_idle_balance(&mut self, cpu: CpuId) {
+        let rq = &mut self.rqs[cpu.index()];
+        let old = rq.nohz_flags;
+        rq.nohz_flags.remove(NohzFlags::NEWILB);
+        if old == NohzFlags::NEWILB && !rq.need_resched {
+            self.balance_idle_cpus(cpu, NohzFlags::STATS);
+        }
+    }
+}
+
+impl KickReason {
+    /// Whether it calls for balancing.
+    pub fn kicks(self) -> bool {
+        use KickReason::{AsymPacking, LlcBusy, Misfit, ReducedCapacity, SeveralTasks};
+        matches!(self, SeveralTasks | ReducedCapacity | AsymPacking | Misfit | LlcBusy)
+    }
+}

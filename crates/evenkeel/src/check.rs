@@ -1,0 +1,172 @@
+//! The invariants of a scheduler's state, verified by recomputing everything that is kept incrementally.
+//!
+//! Meant for tests: [`Sched::check`] looks at every task and every queue, so its cost grows with the machine.
+use crate::entity::CfsRq;
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::io::FairPolicy;
+use crate::observe::Observer;
+use crate::sched::Sched;
+use crate::task::{OnRq, TaskState};
+use alloc::vec;
+use alloc::vec::Vec;
+
+impl<O: Observer> Sched<O> {
+    /// Panics, saying what is wrong, unless: every task is in exactly one place; counts, weights and sums of every queue
+    /// equal those recomputed from its members; nothing is queued where it may not run (but for a task that its
+    /// stopper is about to move); the records of idle CPUs agree.
+    pub fn check(&self) {
+        self.check_tasks();
+        for rq in &self.rqs {
+            self.check_cpu(rq.cpu);
+        }
+        for id in 0..self.queues.len() {
+            self.check_queue(QueueId(id as u32));
+        }
+        self.check_idle_records();
+    }
+
+    fn check_tasks(&self) {
+        let mut listed = vec![0u32; self.tasks.len()];
+        for rq in &self.rqs {
+            let mut tasks = self.tasks.clone();
+            let mut next = rq.cfs_tasks.tail();
+            while let Some(task) = next {
+                assert_eq!(self.tasks[task].cpu, rq.cpu, "{task:?} is on the list of another CPU");
+                listed[task.index()] += 1;
+                next = rq.cfs_tasks.towards_head(&mut tasks, task);
+            }
+        }
+        for (task, p) in self.tasks.iter() {
+            let entity = &self.entities[p.se.index()];
+            let queued = p.on_rq == OnRq::Queued;
+            assert_ne!(p.on_rq, OnRq::Migrating, "{task:?} is in transit between two inputs");
+            assert_eq!(entity.on_rq, queued, "{task:?}: entity and task disagree about being queued");
+            assert_eq!(
+                listed[task.index()],
+                u32::from(queued),
+                "{task:?} must be on one list iff it is queued"
+            );
+            let queue = &self.queues[entity.cfs_rq.index()];
+            if p.state != TaskState::New {
+                assert_eq!(queue.cpu, p.cpu, "{task:?}: entity and task are on different CPUs");
+                assert_eq!(queue.group, p.group, "{task:?} is on the queue of another group");
+            }
+            match p.state {
+                TaskState::Running => {
+                    assert!(queued && !entity.sched_delayed, "{task:?} runs but is not queued")
+                }
+                TaskState::Sleeping => {
+                    assert_eq!(queued, entity.sched_delayed, "{task:?} sleeps but is queued")
+                }
+                TaskState::New | TaskState::Dead | TaskState::Waking => {
+                    assert!(!queued, "{task:?} is {:?} but queued", p.state);
+                }
+            }
+            if p.state == TaskState::Running && !p.allowed.contains(p.cpu) {
+                let works = &self.rqs[p.cpu.index()].stop_works;
+                let moves = works
+                    .iter()
+                    .any(|work| matches!(work, crate::rq::StopWork::Migrate(moved, _) if *moved == task));
+                assert!(moves, "{task:?} is queued on CPU {} outside its affinity {}", p.cpu, p.allowed);
+            }
+        }
+    }
+
+    /// What a CPU knows about all its queues together.
+    fn check_cpu(&self, cpu: CpuId) {
+        let rq = &self.rqs[cpu.index()];
+        let queued: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, p)| p.cpu == cpu && p.on_rq == OnRq::Queued)
+            .map(|(task, _)| task)
+            .collect();
+        let count = queued.len() as u32;
+        assert_eq!(rq.cfs_tasks.len(), count, "CPU {cpu}: length of the task list");
+        let stopper = u32::from(!rq.stop_works.is_empty());
+        assert_eq!(rq.nr_running, count + stopper, "CPU {cpu}: rq.nr_running");
+        assert_eq!(self.root(cpu).h_nr_queued, count, "CPU {cpu}: tasks below the root queue");
+        let delayed = queued.iter().filter(|task| self.entity(**task).sched_delayed);
+        let util_est: u64 = queued
+            .iter()
+            .filter(|task| !self.entity(**task).sched_delayed)
+            .map(|task| self.util_est(*task))
+            .sum();
+        // An estimate that changed while its task was delayed may leave a remainder of at most one CPU each.
+        let sum = u64::from(self.root(cpu).avg.util_est);
+        assert!(sum <= util_est + 1024 * delayed.count() as u64, "CPU {cpu}: util_est {sum} of {util_est}");
+        let mut level = rq.curr.map(|task| self.tasks[task].se);
+        while let Some(se) = level {
+            let entity = &self.entities[se.index()];
+            let current = self.queues[entity.cfs_rq.index()].curr;
+            assert_eq!(current, Some(se), "CPU {cpu}: the running task's chain of current entities");
+            level = entity.parent;
+        }
+        if rq.curr.is_none() && !rq.need_resched {
+            assert_eq!(count, 0, "CPU {cpu} is idle although {count} tasks are queued");
+        }
+    }
+
+    fn check_queue(&self, id: QueueId) {
+        let queue = &self.queues[id.index()];
+        let members: Vec<SeId> = (0..self.entities.len() as u32)
+            .map(SeId)
+            .filter(|se| self.entities[se.index()].cfs_rq == id && self.entities[se.index()].on_rq)
+            .collect();
+        let entity = |se: &SeId| &self.entities[se.index()];
+        assert_eq!(queue.nr_running, members.len() as u32, "{id:?}: nr_running");
+        let below = |count: fn(&CfsRq) -> u32, own: &dyn Fn(TaskId) -> bool| -> u32 {
+            let of = |se: &SeId| match (entity(se).task, entity(se).my_queue) {
+                (Some(task), _) => u32::from(own(task)),
+                (None, Some(child)) => count(&self.queues[child.index()]),
+                (None, None) => 0,
+            };
+            members.iter().map(of).sum()
+        };
+        assert_eq!(queue.h_nr_queued, below(|queue| queue.h_nr_queued, &|_| true), "{id:?}: h_nr_queued");
+        let delayed = below(|queue| queue.h_nr_delayed, &|task| self.entity(task).sched_delayed);
+        assert_eq!(queue.h_nr_delayed, delayed, "{id:?}: h_nr_delayed");
+        let of_idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
+        let child_idle = |queue: &CfsRq| if queue.idle { queue.h_nr_queued } else { queue.idle_h_nr_running };
+        assert_eq!(queue.idle_h_nr_running, below(child_idle, &of_idle_policy), "{id:?}: idle_h_nr_running");
+        let weight: u64 = members.iter().map(|se| entity(se).load.weight).sum();
+        assert_eq!(queue.load_weight, weight, "{id:?}: weight");
+
+        let curr = queue.curr.filter(|se| entity(se).on_rq);
+        let mut waiting: Vec<SeId> = members.iter().copied().filter(|se| Some(*se) != curr).collect();
+        let mut timeline: Vec<SeId> = queue.timeline.entries().iter().map(|waiting| waiting.se).collect();
+        waiting.sort_unstable();
+        timeline.sort_unstable();
+        assert_eq!(timeline, waiting, "{id:?}: those who wait");
+        for waiting in queue.timeline.entries() {
+            let entity = entity(&waiting.se);
+            assert_eq!((waiting.deadline, waiting.vruntime), (entity.deadline, entity.vruntime), "{id:?}");
+        }
+        let weights: u64 = waiting.iter().map(|se| entity(se).weight()).sum();
+        assert_eq!(queue.avg_load, weights, "{id:?}: sum of waiting weights");
+        let key = |se: &SeId| entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64;
+        let keys: i64 = waiting.iter().map(|se| key(se) * entity(se).weight() as i64).sum();
+        assert_eq!(queue.avg_vruntime, keys, "{id:?}: sum of keys");
+    }
+
+    fn check_idle_records(&self) {
+        let nohz = &self.nohz;
+        assert_eq!(nohz.idle_cpus_mask.weight(), nohz.nr_cpus, "number of tickless CPUs");
+        for rq in &self.rqs {
+            let member = nohz.idle_cpus_mask.contains(rq.cpu);
+            assert_eq!(member, rq.nohz_tick_stopped, "CPU {}: membership of the tickless CPUs", rq.cpu);
+        }
+        for (id, shared) in self.topo.shared.iter().enumerate() {
+            let cpus = self.topo.cpus.iter().filter(|cpu| cpu.sd_llc_shared.is_some_and(|s| s.index() == id));
+            let idle = cpus
+                .clone()
+                .filter_map(|cpu| cpu.sd_llc)
+                .filter(|llc| self.topo.domains[llc.index()].nohz_idle)
+                .count() as i32;
+            let used = cpus.count() as i32;
+            if used > 0 {
+                assert!(shared.nr_busy_cpus >= used - idle, "busy CPUs of a cache: {}", shared.nr_busy_cpus);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A CPU's clocks: real time, task time, and PELT's time, which stands still while a CPU is idle and runs slower on
+//! small CPUs.
+//!
+//! Clocks move only when somebody updates them under the queue's lock, so a tickless idle CPU's clock is stale until
+//! the next event there; the sequences of spec 2 §5 say where updates happen.
+//!
+//! In the kernel: `update_rq_clock`, `update_rq_clock_pelt`, `update_idle_rq_clock_pelt`. Specified in spec 2 §4. Left
+//! out: interrupt and steal time (the kernels modelled are built without their accounting), frequency.
+use crate::ids::CpuId;
+use crate::observe::Observer;
+use crate::pelt::LOAD_AVG_MAX;
+use crate::sched::Sched;
+
+/// From this utilisation on a CPU had no spare capacity: `((47742 - 1024) << 10) - 47742` (spec 2 §4.3).
+const FULLY_USED_UTIL_SUM: u32 = (((LOAD_AVG_MAX - 1024) << 10) - LOAD_AVG_MAX) as u32;
+
+impl<O: Observer> Sched<O> {
+    /// Brings the clocks of `cpu` to the present.
+    #[inline]
+    pub(crate) fn update_rq_clock(&mut self, cpu: CpuId) {
+        let rq = &mut self.rqs[cpu.index()];
+        let delta = self.now - rq.clock;
+        if delta == 0 {
+            return;
+        }
+        rq.clock = self.now;
+        rq.clock_task += delta;
+        if rq.curr.is_none() && !rq.stopper_running {
+            rq.sync_idle_clock_pelt();
+        } else {
+            rq.clock_pelt += (delta * rq.arch_capacity) >> 10;
+        }
+    }
+
+    /// The CPU becomes idle: PELT time catches up with task time, unless the CPU was so busy that the time stolen by
+    /// its size must not look like idle time.
+    pub(crate) fn update_idle_rq_clock_pelt(&mut self, cpu: CpuId) {
+        let util_sum = self.root(cpu).avg.util_sum;
+        let rq = &mut self.rqs[cpu.index()];
+        if util_sum >= FULLY_USED_UTIL_SUM {
+            rq.lost_idle_time += rq.clock_task - rq.clock_pelt;
+        }
+        rq.sync_idle_clock_pelt();
+    }
+}
+
+impl crate::rq::Rq {
+    fn sync_idle_clock_pelt(&mut self) {
+        self.clock_pelt = self.clock_task;
+        self.clock_idle = self.clock;
+        self.clock_pelt_idle = self.clock_pelt_now();
+    }
+}

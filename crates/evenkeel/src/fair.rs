@@ -1,0 +1,426 @@
+//! The fair class: a task joins, leaves, is picked and switched, on all levels of its task groups.
+//!
+//! A task that blocks while it has had more than its share is not taken off at once: it stays, *delayed*, and competes
+//! until it is picked, which is when it really leaves. A group whose last task leaves may stay delayed likewise.
+//!
+//! In the kernel: `enqueue_task_fair`, `dequeue_entities`, `pick_task_fair`, `pick_next_task_fair`,
+//! `check_preempt_wakeup_fair`. Specified in spec 2 §5.2, §5.3, §6.7.
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::io::FairPolicy;
+use crate::kernel::Features;
+use crate::load_avg::Membership;
+use crate::observe::{Event, Observer};
+use crate::sched::Sched;
+use crate::task::OnRq;
+use crate::timeline::vtime_before;
+use bitflags::bitflags;
+
+bitflags! {
+    /// How a task joins a queue.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Enqueue: u32 {
+        /// It wakes up.
+        const WAKEUP = 1;
+        /// It was taken off only to change its attributes.
+        const RESTORE = 2;
+        /// It is new.
+        const INITIAL = 4;
+        /// It comes from another CPU.
+        const MIGRATED = 8;
+        /// It is still there, delayed.
+        const DELAYED = 16;
+    }
+}
+
+bitflags! {
+    /// How a task leaves a queue.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Dequeue: u32 {
+        /// It goes to sleep.
+        const SLEEP = 1;
+        /// It is taken off only to change its attributes.
+        const SAVE = 2;
+        /// It must not be delayed (it ends).
+        const SPECIAL = 4;
+        /// It was delayed and leaves now.
+        const DELAYED = 8;
+    }
+}
+
+/// By how much the counts of the queues above a task change.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    queued: u32,
+    delayed: u32,
+    idle: u32,
+}
+
+impl<O: Observer> Sched<O> {
+    fn counts_of(&self, task: TaskId) -> Counts {
+        let p = &self.tasks[task];
+        Counts {
+            queued: 1,
+            delayed: u32::from(self.entities[p.se.index()].sched_delayed),
+            idle: u32::from(p.policy == FairPolicy::Idle),
+        }
+    }
+
+    /// The smallest slice of a queue's entities, which a group's entity takes over. Not needed at the root.
+    fn min_slice(&self, id: QueueId) -> Option<u64> {
+        let queue = &self.queues[id.index()];
+        queue.owner?;
+        let waiting = queue.timeline.entries().iter().map(|waiting| waiting.se);
+        let curr = queue.queued_curr(&self.entities).map(|(se, _)| se);
+        waiting.chain(curr).map(|se| self.entities[se.index()].slice).min()
+    }
+
+    /// Puts a task on its queue on `cpu`, whose clock is up to date.
+    pub(crate) fn enqueue_task(&mut self, cpu: CpuId, task: TaskId, flags: Enqueue) {
+        let p = &self.tasks[task];
+        let mut counts = self.counts_of(task);
+        if !(counts.delayed != 0 && (p.on_rq == OnRq::Migrating || flags.contains(Enqueue::RESTORE))) {
+            self.util_est_enqueue(cpu, task);
+        }
+        if flags.contains(Enqueue::DELAYED) {
+            self.requeue_delayed_entity(self.tasks[task].se);
+            return;
+        }
+        let mut flags_here = flags;
+        let mut slice = None;
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            if self.entities[se.index()].on_rq {
+                if self.entities[se.index()].sched_delayed {
+                    self.requeue_delayed_entity(se);
+                }
+                break;
+            }
+            if let Some(slice) = slice {
+                self.entities[se.index()].slice = slice;
+                self.entities[se.index()].custom_slice = true;
+            }
+            self.enqueue_entity(se, flags_here);
+            slice = self.min_slice(self.entities[se.index()].cfs_rq);
+            self.add_counts(se, &mut counts);
+            flags_here = Enqueue::WAKEUP;
+            level = self.entities[se.index()].parent;
+        }
+        while let Some(se) = level {
+            self.refresh_above(se, &mut slice);
+            self.add_counts(se, &mut counts);
+            level = self.entities[se.index()].parent;
+        }
+        self.add_nr_running(cpu);
+        let clock = self.rqs[cpu.index()].clock;
+        let p = &mut self.tasks[task];
+        if !flags.contains(Enqueue::RESTORE) && p.last_queued == 0 {
+            p.last_queued = clock;
+        }
+    }
+
+    fn add_counts(&mut self, se: SeId, counts: &mut Counts) {
+        let queue = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
+        queue.h_nr_queued += counts.queued;
+        queue.h_nr_delayed += counts.delayed;
+        queue.idle_h_nr_running += counts.idle;
+        if queue.idle {
+            counts.idle = counts.queued;
+        }
+    }
+
+    fn sub_counts(&mut self, se: SeId, counts: &mut Counts) {
+        let queue = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
+        queue.h_nr_queued -= counts.queued;
+        queue.h_nr_delayed -= counts.delayed;
+        queue.idle_h_nr_running -= counts.idle;
+        if queue.idle {
+            counts.idle = counts.queued;
+        }
+    }
+
+    /// A level that was queued before and stays so: its load, weight and slice follow what changed below.
+    fn refresh_above(&mut self, se: SeId, slice: &mut Option<u64>) {
+        self.update_load_avg(se, Membership::Keep);
+        self.se_update_runnable(se);
+        self.update_cfs_group(se);
+        if let Some(slice) = *slice {
+            self.entities[se.index()].slice = slice;
+        }
+        *slice = self.min_slice(self.entities[se.index()].cfs_rq);
+    }
+
+    /// One more runnable task; the second one makes the root domain overloaded.
+    pub(crate) fn add_nr_running(&mut self, cpu: CpuId) {
+        let rq = &mut self.rqs[cpu.index()];
+        rq.nr_running += 1;
+        if rq.nr_running == 2 {
+            let root = self.topo.cpus[cpu.index()].root;
+            self.topo.roots[root.index()].overloaded = true;
+        }
+    }
+
+    /// Takes a task off its queue on `cpu`, whose clock is up to date. False if it stays, delayed.
+    pub(crate) fn dequeue_task(&mut self, cpu: CpuId, task: TaskId, flags: Dequeue) -> bool {
+        let p = &self.tasks[task];
+        let delayed = self.entities[p.se.index()].sched_delayed;
+        let migrating = p.on_rq == OnRq::Migrating;
+        if !flags.contains(Dequeue::SAVE) && self.rqs[cpu.index()].curr != Some(task) {
+            self.end_wait(cpu, task);
+        }
+        if !(delayed && (migrating || flags.contains(Dequeue::SAVE))) {
+            self.util_est_dequeue(cpu, task);
+        }
+        if flags.contains(Dequeue::SLEEP) {
+            self.util_est_update(cpu, task);
+        }
+        if self.dequeue_entities(cpu, self.tasks[task].se, flags) {
+            return true;
+        }
+        self.emit(|_| Event::DelayDequeue { task, cpu });
+        false
+    }
+
+    /// A waiting task stops waiting (`sched_info_dequeue`).
+    fn end_wait(&mut self, cpu: CpuId, task: TaskId) {
+        let rq = &mut self.rqs[cpu.index()];
+        let p = &mut self.tasks[task];
+        if p.last_queued != 0 {
+            let delta = rq.clock - p.last_queued;
+            p.last_queued = 0;
+            p.run_delay += delta;
+            rq.stats.run_delay += delta;
+        }
+    }
+
+    /// The walk over the levels, also for a delayed task or group that leaves after all (spec 2 §5.2).
+    fn dequeue_entities(&mut self, cpu: CpuId, first: SeId, flags: Dequeue) -> bool {
+        let sched_idle_before = self.sched_idle_cpu(cpu);
+        let task = self.entities[first.index()].task;
+        let mut counts = match task {
+            Some(task) => self.counts_of(task),
+            None => Counts { queued: 0, delayed: 0, idle: 0 },
+        };
+        if flags.contains(Dequeue::DELAYED) {
+            // It is uncounted where its mark is cleared.
+            counts.delayed = 0;
+        }
+        let queued = counts.queued;
+        let mut flags_here = flags;
+        let mut slice = None;
+        let mut level = Some(first);
+        while let Some(se) = level {
+            let id = self.entities[se.index()].cfs_rq;
+            if !self.dequeue_entity(se, flags_here) {
+                if se == first {
+                    return false;
+                }
+                slice = self.min_slice(id);
+                break;
+            }
+            self.sub_counts(se, &mut counts);
+            level = self.entities[se.index()].parent;
+            if self.queues[id.index()].load_weight != 0 {
+                slice = self.min_slice(id);
+                if let Some(above) = level
+                    && flags.contains(Dequeue::SLEEP)
+                {
+                    self.set_next_buddy(above);
+                }
+                break;
+            }
+            flags_here = (flags_here | Dequeue::SLEEP) - (Dequeue::DELAYED | Dequeue::SPECIAL);
+        }
+        while let Some(se) = level {
+            self.refresh_above(se, &mut slice);
+            self.sub_counts(se, &mut counts);
+            level = self.entities[se.index()].parent;
+        }
+        self.rqs[cpu.index()].nr_running -= queued;
+        if !sched_idle_before && self.sched_idle_cpu(cpu) {
+            self.rqs[cpu.index()].next_balance = self.jiffies();
+        }
+        if let Some(task) = task
+            && flags.contains(Dequeue::DELAYED)
+        {
+            self.tasks[task].on_rq = OnRq::No;
+            self.emit(|_| Event::DelayedGone { task, cpu });
+        }
+        true
+    }
+
+    /// Whether an entity gives way to others: by policy, or because its group is of the idle kind.
+    fn se_is_idle(&self, se: SeId) -> bool {
+        let entity = &self.entities[se.index()];
+        match (entity.task, entity.my_queue) {
+            (Some(task), _) => self.tasks[task].policy == FairPolicy::Idle,
+            (None, Some(queue)) => self.queues[queue.index()].idle,
+            (None, None) => false,
+        }
+    }
+
+    /// Marks an entity, and those above it, as the next to run.
+    fn set_next_buddy(&mut self, se: SeId) {
+        let mut level = Some(se);
+        while let Some(se) = level {
+            if !self.entities[se.index()].on_rq || self.se_is_idle(se) {
+                return;
+            }
+            let entity = &self.entities[se.index()];
+            self.queues[entity.cfs_rq.index()].next = Some(se);
+            level = entity.parent;
+        }
+    }
+
+    /// The task to run next on `cpu`; delayed entities that are picked leave the queue on the way (spec 2 §5.3).
+    pub(crate) fn pick_task_fair(&mut self, cpu: CpuId) -> Option<TaskId> {
+        let rules = self.rules();
+        let mut id = QueueId(cpu.0);
+        loop {
+            let queue = &self.queues[id.index()];
+            if queue.nr_running == 0 {
+                // Only the root queue can be found empty: a group's entity leaves with its last member.
+                return None;
+            }
+            if queue.queued_curr(&self.entities).is_some() {
+                self.update_curr(id);
+            }
+            let se = self.queues[id.index()].pick_eevdf(&self.entities, true, &rules);
+            let entity = &self.entities[se.index()];
+            if entity.sched_delayed {
+                self.dequeue_entities(cpu, se, Dequeue::SLEEP | Dequeue::DELAYED);
+                id = QueueId(cpu.0);
+                continue;
+            }
+            match (entity.task, entity.my_queue) {
+                (Some(task), _) => return Some(task),
+                (None, Some(queue)) => id = queue,
+                (None, None) => unreachable!("an entity is a task or a group"),
+            }
+        }
+    }
+
+    /// The task becomes current, coming from another class (`set_next_task_fair`).
+    pub(crate) fn set_next_task(&mut self, cpu: CpuId, task: TaskId) {
+        self.note_running(cpu, task);
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            self.set_next_entity(se);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// The current task no longer is, another class takes over (`put_prev_task_fair`).
+    pub(crate) fn put_prev_task(&mut self, task: TaskId) {
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            self.put_prev_entity(se);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// From one fair task to another: the levels they share are left alone.
+    pub(crate) fn switch_fair(&mut self, cpu: CpuId, prev: TaskId, next: TaskId) {
+        self.note_running(cpu, next);
+        let (mut pse, mut se) = (self.tasks[prev].se, self.tasks[next].se);
+        loop {
+            let (p, n) = (&self.entities[pse.index()], &self.entities[se.index()]);
+            if p.cfs_rq == n.cfs_rq {
+                break;
+            }
+            let (p_depth, n_depth, p_parent, n_parent) = (p.depth, n.depth, p.parent, n.parent);
+            if n_depth <= p_depth {
+                self.put_prev_entity(pse);
+                pse = p_parent.expect("a deeper entity has a parent");
+            }
+            if n_depth >= p_depth {
+                self.set_next_entity(se);
+                se = n_parent.expect("a deeper entity has a parent");
+            }
+        }
+        self.put_prev_entity(pse);
+        self.set_next_entity(se);
+    }
+
+    /// The balancer looks at the tasks that ran last in the last place.
+    fn note_running(&mut self, cpu: CpuId, task: TaskId) {
+        if self.tasks[task].on_rq == OnRq::Queued {
+            self.rqs[cpu.index()].cfs_tasks.move_to_head(&mut self.tasks, task);
+        }
+    }
+
+    /// The fair part of the tick: account, age, and notice that a slice is used up.
+    pub(crate) fn task_tick_fair(&mut self, task: TaskId) {
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            self.entity_tick(se);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// The ancestors of two entities that are on the same queue.
+    fn find_matching_se(&self, mut a: SeId, mut b: SeId) -> (SeId, SeId) {
+        let parent = |se: SeId| self.entities[se.index()].parent.expect("all entities meet at the root");
+        let depth = |se: SeId| self.entities[se.index()].depth;
+        while depth(a) > depth(b) {
+            a = parent(a);
+        }
+        while depth(b) > depth(a) {
+            b = parent(b);
+        }
+        while self.entities[a.index()].cfs_rq != self.entities[b.index()].cfs_rq {
+            (a, b) = (parent(a), parent(b));
+        }
+        (a, b)
+    }
+
+    /// `task` has become runnable on `cpu`: should it run instead of what runs there? (spec 2 §6.7, spec 4 §10)
+    ///
+    /// `from` is the CPU that executes this, `fork` whether the task is new.
+    pub(crate) fn wakeup_preempt(&mut self, cpu: CpuId, task: TaskId, from: CpuId, fork: bool) {
+        let Some(curr) = self.rqs[cpu.index()].curr else {
+            if !self.rqs[cpu.index()].stopper_running {
+                self.resched_curr(from, cpu);
+            }
+            return;
+        };
+        if curr == task {
+            return;
+        }
+        let rules = self.rules();
+        let wakee = self.tasks[task].se;
+        if rules.features.contains(Features::NEXT_BUDDY)
+            && !fork
+            && !self.entities[wakee.index()].sched_delayed
+        {
+            self.set_next_buddy(wakee);
+        }
+        if self.rqs[cpu.index()].need_resched || !rules.features.contains(Features::WAKEUP_PREEMPTION) {
+            return;
+        }
+        let (se, pse) = self.find_matching_se(self.tasks[curr].se, wakee);
+        let (curr_idle, wakee_idle) = (self.se_is_idle(se), self.se_is_idle(pse));
+        if curr_idle && !wakee_idle {
+            self.entities[se.index()].cancel_protection();
+            self.resched_curr(from, cpu);
+            return;
+        }
+        if curr_idle != wakee_idle || self.tasks[task].policy != FairPolicy::Normal {
+            return;
+        }
+        let id = self.entities[se.index()].cfs_rq;
+        self.update_curr(id);
+        let queue = &self.queues[id.index()];
+        let (runs, wakes) = (&self.entities[se.index()], &self.entities[pse.index()]);
+        let eligible = |entity: &crate::entity::Entity| queue.eligible(&self.entities, entity.vruntime);
+        if rules.features.contains(Features::PREEMPT_SHORT)
+            && wakes.slice < runs.slice
+            && eligible(wakes)
+            && (vtime_before(wakes.deadline, runs.deadline) || !eligible(runs))
+        {
+            self.entities[se.index()].cancel_protection();
+        }
+        if self.queues[id.index()].pick_eevdf(&self.entities, false, &rules) == pse {
+            self.resched_curr(from, cpu);
+        }
+    }
+}

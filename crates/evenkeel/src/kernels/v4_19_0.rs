@@ -1,0 +1,56 @@
+//! v4.19.0 as a delta from v5.15.0: the last kernel here whose balancer compares load averages only.
+use super::v5_15_0::V5_15_0;
+use crate::kernel::{Features, Kernel, TopologyRules};
+use crate::topology::rules::{
+    AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
+    ReclaimDistance, RelaxDomainLevel, SmtCapacity,
+};
+
+/// Features that came later (spec 2 §1.3).
+const LATER: Features = Features::ALT_PERIOD
+    .union(Features::BASE_SLICE)
+    .union(Features::UTIL_EST_FASTUP)
+    .union(Features::HRTICK_DL)
+    .union(Features::LATENCY_WARN);
+
+/// v4.19.0 with the configuration of the others.
+pub const V4_19_0: Kernel = Kernel {
+    build: "v4.19.0",
+    alias: "v4.19",
+    runs: false,
+    topology: TopologyRules {
+        // Distances that node 0 does not see make no level (spec 1 §3.4).
+        numa_distances: NumaDistances::FromNodeZero,
+        // Placement never crosses more than a distance of 30, whatever the platform says (spec 1 §3.4).
+        reclaim_distance: ReclaimDistance::Constant,
+        // Every level says that it balances (spec 1 §4).
+        flag_set: FlagSet::LoadBalanceAndOverlap,
+        // Busy CPUs balance half as often (spec 1 §5).
+        busy_factor: 32,
+        // Above the cache, imbalances of up to a quarter are tolerated (spec 1 §5).
+        imbalance_pct_other: 125,
+        // Big and little CPUs are not told apart (spec 1 §7).
+        asym_capacity: AsymCapacity::Unseen,
+        // relax_domain_level also switches eagerness on below the level (spec 1 §5).
+        relax_domain_level: RelaxDomainLevel::ClearAboveElseSet,
+        // Groups of machines with long paths between nodes may hold CPUs outside the domain (spec 1 §8.2).
+        overlap_groups: OverlapGroups::MayStickOut,
+        // NUMA levels that repeat the one below are kept (spec 1 §10).
+        degeneration: Degeneration::ShortList,
+        // Two threads of a core count 589 each instead of 1024 (spec 1 §8.4).
+        smt_capacity: SmtCapacity::Gain,
+        // The smallest capacity between nodes is that of the first CPU (spec 1 §8.4).
+        overlap_min_capacity: OverlapMinCapacity::RunningSum,
+        // Domains are files of /proc/sys, with flags as a number (spec 1 §14.1).
+        debug_files: DebugFiles::Sysctl,
+        ..V5_15_0.topology
+    },
+    // The load of a CPU is biased by its history (spec 2 §1.3, spec 3 §9.1); slices have no floor.
+    features: V5_15_0.features.difference(LATER).union(Features::LB_BIAS).union(Features::RT_RUNTIME_SHARE),
+    features_known: V5_15_0
+        .features_known
+        .difference(LATER)
+        .union(Features::LB_BIAS)
+        .union(Features::SIS_AVG_CPU),
+    ..V5_15_0
+};

@@ -1,0 +1,52 @@
+//! v5.15.0 as a delta from v6.1.192.
+use super::v6_1_192::V6_1_192;
+use crate::kernel::{CfsTunables, Features, Kernel, NumaBalancingTunables, TopologyRules, Tunables};
+use crate::topology::rules::{
+    ClusterLevel, Coregroup, GroupFlags, HybridLevels, NumaDistances, RelaxDomainLevel, SiblingPriority,
+};
+
+/// v5.15.0 with the configuration of the others.
+pub const V5_15_0: Kernel = Kernel {
+    build: "v5.15.0",
+    alias: "v5.15",
+    runs: false,
+    topology: TopologyRules {
+        // CPUs that share an L2 cache are nothing special (spec 1 §3.1).
+        cluster_level: ClusterLevel::Absent,
+        // Nor are machines with two kinds of cores (spec 1 §3.2).
+        hybrid_levels: HybridLevels::Same,
+        // The second thread of a preferred core ranks as high as the first of one half as good (spec 1 §8.4).
+        sibling_priority: SiblingPriority::DividedByIndex,
+        // Device trees: each cluster is a package of its own, caches are not looked at (spec 1 §3.3).
+        coregroup: Coregroup::Package,
+        // Nodes without CPUs have a say in which NUMA levels there are (spec 1 §3.4).
+        numa_distances: NumaDistances::AllNodes,
+        // A relax_domain_level of r leaves level r itself eager (spec 1 §5).
+        relax_domain_level: RelaxDomainLevel::ClearAbove,
+        // Groups know nothing of the level below (spec 1 §10).
+        group_flags: GroupFlags::Absent,
+        // The tasks that may be unbalanced between nodes are not computed per domain (spec 1 §9).
+        imb_numa_nr: false,
+        ..V6_1_192.topology
+    },
+    tunables: Tunables {
+        // Tasks of the idle policy have the same shortest slice as others (spec 2 §1.1).
+        cfs: Some(CfsTunables {
+            latency_normalized_ns: 6_000_000,
+            min_granularity_normalized_ns: 750_000,
+            wakeup_granularity_normalized_ns: 1_000_000,
+            idle_min_granularity_ns: None,
+        }),
+        // Memory is not tiered by how often it is used.
+        numa_balancing: NumaBalancingTunables { hot_threshold_ms: None, ..V6_1_192.tunables.numa_balancing },
+        ..V6_1_192.tunables
+    },
+    // The wake-up search is limited by idle times instead of utilisation, and new-idle balancing rolls no dice
+    // (spec 2 §1.3, spec 3 §14).
+    features: V6_1_192
+        .features
+        .difference(Features::SIS_UTIL.union(Features::NI_RANDOM))
+        .union(Features::SIS_PROP),
+    features_known: V6_1_192.features_known.difference(Features::SIS_UTIL.union(Features::NI_RANDOM)),
+    ..V6_1_192
+};

@@ -1,0 +1,26 @@
+//! v6.18.15 as a delta from v6.12.117.
+use super::v6_12_117::V6_12_117;
+use crate::kernel::{Features, Kernel, TopologyRules};
+use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
+
+/// v6.18.15 as Debian builds it for amd64.
+pub const V6_18_15: Kernel = Kernel {
+    build: "v6.18.15",
+    alias: "v6.18",
+    runs: false,
+    topology: TopologyRules {
+        // Without hyper-threading there is no SMT level, so `level` numbers are one lower (spec 1 §3.2).
+        smt_level: SmtLevel::WhenThreaded,
+        // Overlapping groups are known by the NUMA flag (spec 1 §4).
+        flag_set: FlagSet::Newest,
+        // The preferred CPU of a group can be read (spec 1 §14.2).
+        debug_files: DebugFiles::FlagsGroupsPreferred,
+        ..V6_12_117.topology
+    },
+    // Real-time tasks are pushed by interrupt again; the double tick is gone (recorded).
+    features: V6_12_117.features.union(Features::RT_PUSH_IPI),
+    features_known: V6_12_117.features_known.difference(Features::DOUBLE_TICK),
+    // Domain lines carry the level's name, and imbalances are counted by kind (spec 1 §15).
+    schedstat_version: 17,
+    ..V6_12_117
+};

@@ -1,0 +1,80 @@
+//! v6.1.192, the last series of the classic completely fair scheduler, as a delta from v6.12.117.
+use super::v6_12_117::V6_12_117;
+use crate::kernel::{CfsTunables, Features, Kernel, TopologyRules, Tunables};
+use crate::topology::rules::{
+    AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
+    SiblingPriority, X86Capacity,
+};
+
+/// Features of the deadline-based scheduler, which do not exist yet (spec 2 §1.3).
+const EEVDF: Features = Features::PLACE_LAG
+    .union(Features::PLACE_DEADLINE_INITIAL)
+    .union(Features::PLACE_REL_DEADLINE)
+    .union(Features::RUN_TO_PARITY)
+    .union(Features::PREEMPT_SHORT)
+    .union(Features::PICK_BUDDY)
+    .union(Features::DELAY_DEQUEUE)
+    .union(Features::DELAY_ZERO);
+
+/// Features of the classic scheduler, all on (spec 2 §1.3).
+const CLASSIC: Features = Features::GENTLE_FAIR_SLEEPERS
+    .union(Features::START_DEBIT)
+    .union(Features::LAST_BUDDY)
+    .union(Features::ALT_PERIOD)
+    .union(Features::BASE_SLICE)
+    .union(Features::UTIL_EST_FASTUP);
+
+/// v6.1.192 as Debian builds it for amd64.
+pub const V6_1_192: Kernel = Kernel {
+    build: "v6.1.192",
+    alias: "v6.1",
+    runs: false,
+    topology: TopologyRules {
+        // CPUs that share an L2 cache are a level, but wake-ups do not yet know it for one (spec 1 §3.1).
+        cluster_level: ClusterLevel::Unflagged,
+        // The level of a node's CPUs is still called after the die (spec 1 §3.1).
+        package_name: "DIE",
+        // Machines with two kinds of cores have no cluster level (spec 1 §3.2).
+        hybrid_levels: HybridLevels::NoCluster,
+        // Preferred CPUs count between threads and inside caches, not between them (spec 1 §3.2).
+        asym_packing_levels: AsymPackingLevels::ThreadsAndCaches,
+        // The second thread of a preferred core is worth a quarter of the first times two (spec 1 §8.4).
+        sibling_priority: SiblingPriority::DividedBySquare,
+        // Efficiency cores of x86 are taken for as big as the others (spec 1 §7).
+        x86_capacity: X86Capacity::Equal,
+        // The cache flag has its old name (spec 1 §4).
+        flag_set: FlagSet::OverlapPkgResources,
+        // Groups keep the flags of levels that were removed, so groups of cores do not look threaded on machines with
+        // clusters (spec 1 §10).
+        group_flags: GroupFlags::AsBuilt,
+        // Groups do not know their number of cores (spec 1 §1.2).
+        group_cores: false,
+        // Asym packing above a level without it is not seen (spec 1 §11).
+        highest_flag_domain: HighestFlagDomain::StopsAtGap,
+        // Wake-ups do not look for CPUs that share a cluster (spec 1 §11).
+        share_id: false,
+        // The largest capacity is a number of the root domain (spec 1 §1.2).
+        root_max_cpu_capacity: true,
+        // Files show neither the level's number nor the flags of groups (spec 1 §14.2).
+        debug_files: DebugFiles::Flags,
+        ..V6_12_117.topology
+    },
+    tunables: Tunables {
+        // Slices come from a target latency, not from a base slice (spec 2 §2.5).
+        base_slice_normalized_ns: 0,
+        cfs: Some(CfsTunables {
+            latency_normalized_ns: 6_000_000,
+            min_granularity_normalized_ns: 750_000,
+            wakeup_granularity_normalized_ns: 1_000_000,
+            idle_min_granularity_ns: Some(750_000),
+        }),
+        ..V6_12_117.tunables
+    },
+    // Sleepers get credit instead of keeping their lag; nothing is dequeued late (spec 2 §1.3).
+    features: V6_12_117.features.difference(EEVDF).union(CLASSIC),
+    // The older limit of the wake-up search still exists, switched off (spec 2 §1.3).
+    features_known: V6_12_117.features_known.difference(EEVDF).union(CLASSIC).union(Features::SIS_PROP),
+    // Idle types in the order idle, busy, newly idle (spec 1 §15).
+    schedstat_version: 15,
+    ..V6_12_117
+};

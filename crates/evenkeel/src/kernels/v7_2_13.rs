@@ -1,0 +1,44 @@
+//! v7.2.13 as a delta from v6.18.15.
+use super::v6_18_15::V6_18_15;
+use crate::kernel::{Features, Kernel, LlcBalancingTunables, TopologyRules, Tunables};
+use crate::topology::rules::{LevelWeight, LlcId, LlcSharing, PackageLevel};
+
+/// v7.2.13 as Debian builds it for amd64.
+pub const V7_2_13: Kernel = Kernel {
+    build: "v7.2.13",
+    alias: "v7.2",
+    runs: false,
+    topology: TopologyRules {
+        // A node without CPUs can make the package level disappear (spec 1 §3.2).
+        package_level: PackageLevel::DroppedIfMoreNodesThanPackages,
+        // Isolated CPUs no longer lengthen the intervals of the others (spec 1 §5).
+        level_weight: LevelWeight::Span,
+        // Wake-ups search a cache without limit until its first balance, and NOHZ balancing of machines with unequal
+        // CPUs counts the busy CPUs of all of them (spec 1 §12).
+        llc_shared: LlcSharing::TopmostAndAsym,
+        // Partitions inside one cache know that they share it (spec 1 §11).
+        llc_id: LlcId::Dense,
+        ..V6_18_15.topology
+    },
+    tunables: Tunables {
+        // Threads of one process are gathered in one cache (spec 3 §13).
+        llc_balancing: Some(LlcBalancingTunables {
+            enabled: true,
+            aggr_tolerance: 1,
+            epoch_period: 2,
+            epoch_affinity_timeout: 5,
+            overaggr_pct: 50,
+            imb_pct: 20,
+        }),
+        ..V6_18_15.tunables
+    },
+    // Slices end by a high-resolution timer, and rare new-idle balancing is always tried (spec 2 §1.3, spec 3 §14).
+    features: V6_18_15
+        .features
+        .difference(Features::RT_PUSH_IPI)
+        .union(Features::HRTICK)
+        .union(Features::HRTICK_DL)
+        .union(Features::NI_RATE),
+    features_known: V6_18_15.features_known.union(Features::NI_RATE).union(Features::PARANOID_AVG),
+    ..V6_18_15
+};

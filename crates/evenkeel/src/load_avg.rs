@@ -1,0 +1,323 @@
+//! Load tracking of entities and queues: when PELT is updated, and what joins or leaves a queue's sums.
+//!
+//! A queue's sums contain its sleeping tasks too (their contribution decays in place). A task that migrates takes its
+//! contribution along: at once if it was queued, at the old queue's next update if it slept (`removed`).
+//!
+//! In the kernel: `update_load_avg`, `attach_entity_load_avg`, `remove_entity_load_avg`, `migrate_se_pelt_lag`.
+//! Specified in spec 2 §9 and §12. How jumps pass through task groups is in [`group`](crate::group).
+use crate::entity::{CfsRq, Entity, Removed};
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::observe::Observer;
+use crate::pelt::{Activity, MIN_DIVIDER, SchedAvg};
+use crate::sched::Sched;
+use crate::time::Ns;
+use crate::util_est::UTIL_AVG_UNCHANGED;
+use crate::weight::scale_load_down;
+
+/// What to do with the entity's contribution after the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// Leave it as it is, and do not tell the task group (the kernel's call without `UPDATE_TG`).
+    Quiet,
+    /// Leave it as it is.
+    Keep,
+    /// Add it, if it is attached nowhere (a new or migrated task).
+    Attach,
+    /// Take it out (a queued task migrates).
+    Detach,
+}
+
+impl<O: Observer> Sched<O> {
+    /// Ages the entity and its queue to the present, then attaches or detaches the entity (spec 2 §9.1).
+    pub(crate) fn update_load_avg(&mut self, se: SeId, membership: Membership) {
+        let entity = &mut self.entities[se.index()];
+        let queue_id = entity.cfs_rq;
+        let queue = &mut self.queues[queue_id.index()];
+        let now = self.rqs[queue.cpu.index()].clock_pelt_now();
+        if entity.avg.last_update_time != 0 {
+            entity.age(now, queue.curr == Some(se));
+        }
+        let mut changed = queue.age(now);
+        if entity.my_queue.is_some() {
+            changed |= self.propagate_entity_load_avg(se);
+        }
+        let entity = &mut self.entities[se.index()];
+        let queue = &mut self.queues[queue_id.index()];
+        match membership {
+            Membership::Attach if entity.avg.last_update_time == 0 => {
+                queue.attach(entity);
+                self.update_tg_load_avg(queue_id);
+            }
+            Membership::Detach => {
+                queue.detach(entity);
+                self.update_tg_load_avg(queue_id);
+            }
+            Membership::Attach | Membership::Keep => {
+                if changed {
+                    self.update_tg_load_avg(queue_id);
+                }
+            }
+            Membership::Quiet => {}
+        }
+    }
+
+    /// A task that is not queued leaves its CPU for good: its contribution is noted for removal, and the task ages by
+    /// the time its old, idle CPU has not accounted yet (spec 2 §9.3, §9.4).
+    pub(crate) fn remove_entity_load_avg(&mut self, task: TaskId, old_cpu_idle_time: bool) {
+        let entity = &mut self.entities[self.tasks[task].se.index()];
+        let weight = entity.weight();
+        let queue = &mut self.queues[entity.cfs_rq.index()];
+        entity.avg.decay_blocked(queue.avg.last_update_time, weight);
+        queue.removed.nr += 1;
+        queue.removed.load_avg += entity.avg.load_avg;
+        queue.removed.util_avg += entity.avg.util_avg;
+        queue.removed.runnable_avg += entity.avg.runnable_avg;
+        let rq = &self.rqs[queue.cpu.index()];
+        if old_cpu_idle_time && rq.curr.is_none() && !rq.stopper_running && !entity.avg.is_decayed() {
+            let now = if rq.clock_pelt_idle < queue.avg.last_update_time {
+                queue.avg.last_update_time
+            } else {
+                rq.clock_pelt_idle + (self.now - rq.clock_idle)
+            };
+            entity.avg.decay_blocked(now, weight);
+        }
+        entity.avg.last_update_time = 0;
+    }
+
+    /// Ages a sleeping task to its queue's last update, so that it can be compared (`sync_entity_load_avg`).
+    pub(crate) fn sync_entity_load_avg(&mut self, task: TaskId) {
+        let entity = &mut self.entities[self.tasks[task].se.index()];
+        if entity.avg.last_update_time != 0 {
+            let weight = entity.weight();
+            let time = self.queues[entity.cfs_rq.index()].avg.last_update_time;
+            entity.avg.decay_blocked(time, weight);
+        }
+    }
+
+    /// Decays the load of sleeping tasks on `cpu` (`sched_balance_update_blocked_averages`, spec 2 §12).
+    pub(crate) fn update_blocked_averages(&mut self, cpu: CpuId) {
+        let jiffies = self.jiffies();
+        self.update_rq_clock(cpu);
+        self.rqs[cpu.index()].last_blocked_load_update_tick = jiffies;
+        let mut blocked = false;
+        let mut i = 0;
+        while let Some(&queue) = self.rqs[cpu.index()].leaf_queues.get(i) {
+            blocked |= self.update_blocked_queue(queue);
+            if self.queues[queue.index()].is_fully_decayed() {
+                self.rqs[cpu.index()].leaf_queues.remove(i);
+                self.queues[queue.index()].on_list = false;
+            } else {
+                i += 1;
+            }
+        }
+        blocked |= self.update_blocked_queue(QueueId(cpu.0));
+        if !blocked {
+            self.rqs[cpu.index()].has_blocked_load = false;
+        }
+    }
+
+    /// Decays one queue and the entity it belongs to; true if load is left.
+    fn update_blocked_queue(&mut self, id: QueueId) -> bool {
+        let queue = &mut self.queues[id.index()];
+        let now = self.rqs[queue.cpu.index()].clock_pelt_now();
+        if queue.age(now) {
+            self.update_tg_load_avg(id);
+        }
+        let queue = &self.queues[id.index()];
+        if let Some(owner) = queue.owner {
+            let avg = &self.entities[owner.index()].avg;
+            if avg.load_avg != 0 || avg.util_avg != 0 || queue.propagate {
+                self.update_load_avg(owner, Membership::Keep);
+            }
+        }
+        let avg = &self.queues[id.index()].avg;
+        avg.load_avg != 0 || avg.util_avg != 0
+    }
+
+    /// From now on the queue's load is tracked also while nothing of it is queued: it and those above join the CPU's
+    /// list, children first.
+    pub(crate) fn list_add_leaf_queue(&mut self, id: QueueId) {
+        let queue = &mut self.queues[id.index()];
+        let Some(owner) = queue.owner else { return };
+        if queue.on_list {
+            return;
+        }
+        queue.on_list = true;
+        let cpu = queue.cpu;
+        let depth = |queue: &QueueId| {
+            let owner = self.queues[queue.index()].owner;
+            owner.map_or(0, |owner| self.entities[owner.index()].depth + 1)
+        };
+        let list = &self.rqs[cpu.index()].leaf_queues;
+        let at = list.iter().position(|other| depth(other) < depth(&id)).unwrap_or(list.len());
+        self.rqs[cpu.index()].leaf_queues.insert(at, id);
+        self.list_add_leaf_queue(self.entities[owner.index()].cfs_rq);
+    }
+
+    /// The utilisation a new task starts with: half of what its CPU has to spare, or its weight's share of what the
+    /// CPU's tasks use, whichever is less (`post_init_entity_util_avg`, spec 2 §11).
+    pub(crate) fn post_init_entity_util_avg(&mut self, task: TaskId) {
+        let entity = &mut self.entities[self.tasks[task].se.index()];
+        let queue = &self.queues[entity.cfs_rq.index()];
+        let capacity = self.rqs[queue.cpu.index()].arch_capacity;
+        let util = initial_util(capacity, queue.avg.util_avg, queue.avg.load_avg, entity.weight());
+        if let Some(util) = util {
+            entity.avg.util_avg = util;
+        }
+        entity.avg.runnable_avg = entity.avg.util_avg;
+    }
+}
+
+/// The starting utilisation of a task of `weight` on a CPU of this capacity, utilisation and load; `None`: keep 0.
+fn initial_util(capacity: u64, util: u64, load: u64, weight: u64) -> Option<u64> {
+    let cap = (capacity as i64 - util as i64) / 2;
+    if cap <= 0 {
+        return None;
+    }
+    let cap = cap as u64;
+    Some(if util == 0 { cap } else { (util * weight / (load + 1)).min(cap) })
+}
+
+impl Entity {
+    /// Ages the entity to `now` (PELT time of its queue).
+    #[inline]
+    fn age(&mut self, now: Ns, running: bool) {
+        let queued = u64::from(self.on_rq);
+        let runnable = match self.my_queue {
+            _ if self.sched_delayed => 0,
+            Some(_) => self.runnable_weight,
+            None => queued,
+        };
+        if self.avg.update_sum(now, Activity { load: queued, runnable, running }) {
+            let weight = self.weight();
+            self.avg.update_avg(weight);
+            self.avg.util_est &= !UTIL_AVG_UNCHANGED;
+        }
+    }
+}
+
+impl CfsRq {
+    /// Ages the queue to `now`, taking out what left while asleep; true if the averages changed.
+    #[inline]
+    pub(crate) fn age(&mut self, now: Ns) -> bool {
+        let mut changed = false;
+        if self.removed.nr != 0 {
+            let removed = core::mem::take(&mut self.removed);
+            let divider = self.avg.divider();
+            self.avg.remove(removed);
+            self.add_propagation(-((removed.runnable_avg * divider) as i64) >> 10);
+            changed = true;
+        }
+        let activity = Activity {
+            load: scale_load_down(self.load_weight),
+            runnable: u64::from(self.h_nr_runnable()),
+            running: self.curr.is_some(),
+        };
+        if self.avg.update_sum(now, activity) {
+            self.avg.update_avg(1);
+            changed = true;
+        }
+        changed
+    }
+
+    /// Notes a jump that the queue above has to follow.
+    fn add_propagation(&mut self, runnable_sum: i64) {
+        if self.owner.is_some() {
+            self.propagate = true;
+            self.prop_runnable_sum += runnable_sum;
+        }
+    }
+
+    /// Whether nothing is left that would have to decay.
+    fn is_fully_decayed(&self) -> bool {
+        self.load_weight == 0 && self.avg.is_decayed() && self.tg_load_avg_contrib == 0
+    }
+
+    /// Adds an entity's contribution; its sums are made to fit its averages at this queue's position in the period.
+    fn attach(&mut self, entity: &mut Entity) {
+        let divider = self.avg.divider();
+        let weight = entity.weight();
+        let avg = &mut entity.avg;
+        avg.last_update_time = self.avg.last_update_time;
+        avg.period_contrib = self.avg.period_contrib;
+        avg.util_sum = (avg.util_avg * divider) as u32;
+        avg.runnable_sum = avg.runnable_avg * divider;
+        let load = avg.load_avg * divider;
+        avg.load_sum = if weight < load { load / weight } else { 1 };
+
+        self.avg.load_avg += avg.load_avg;
+        self.avg.load_sum += weight * avg.load_sum;
+        self.avg.util_avg += avg.util_avg;
+        self.avg.util_sum = self.avg.util_sum.wrapping_add(avg.util_sum);
+        self.avg.runnable_avg += avg.runnable_avg;
+        self.avg.runnable_sum += avg.runnable_sum;
+        let load_sum = avg.load_sum as i64;
+        self.add_propagation(load_sum);
+    }
+
+    /// Takes an entity's contribution out.
+    fn detach(&mut self, entity: &Entity) {
+        self.detach_load(entity);
+        let avg = &mut self.avg;
+        avg.util_avg = avg.util_avg.saturating_sub(entity.avg.util_avg);
+        avg.util_sum = avg.util_sum.saturating_sub(entity.avg.util_sum);
+        avg.util_sum = avg.util_sum.max((avg.util_avg * MIN_DIVIDER) as u32);
+        avg.runnable_avg = avg.runnable_avg.saturating_sub(entity.avg.runnable_avg);
+        avg.runnable_sum = avg.runnable_sum.saturating_sub(entity.avg.runnable_sum);
+        avg.runnable_sum = avg.runnable_sum.max(avg.runnable_avg * MIN_DIVIDER);
+        self.add_propagation(-(entity.avg.load_sum as i64));
+    }
+
+    /// Takes the load part out (also while an entity changes its weight).
+    pub(crate) fn detach_load(&mut self, entity: &Entity) {
+        let avg = &mut self.avg;
+        avg.load_avg = avg.load_avg.saturating_sub(entity.avg.load_avg);
+        avg.load_sum = avg.load_sum.saturating_sub(entity.weight() * entity.avg.load_sum);
+        avg.load_sum = avg.load_sum.max(avg.load_avg * MIN_DIVIDER);
+    }
+
+    /// Puts the load part back.
+    pub(crate) fn attach_load(&mut self, entity: &Entity) {
+        self.avg.load_avg += entity.avg.load_avg;
+        self.avg.load_sum += entity.weight() * entity.avg.load_sum;
+    }
+}
+
+impl SchedAvg {
+    /// Takes out what left while asleep (spec 2 §9.3).
+    fn remove(&mut self, removed: Removed) {
+        let divider = self.divider();
+        self.load_avg = self.load_avg.saturating_sub(removed.load_avg);
+        self.load_sum = self.load_sum.saturating_sub(removed.load_avg * divider);
+        self.load_sum = self.load_sum.max(self.load_avg * MIN_DIVIDER);
+        self.util_avg = self.util_avg.saturating_sub(removed.util_avg);
+        self.util_sum = self.util_sum.saturating_sub((removed.util_avg * divider) as u32);
+        self.util_sum = self.util_sum.max((self.util_avg * MIN_DIVIDER) as u32);
+        self.runnable_avg = self.runnable_avg.saturating_sub(removed.runnable_avg);
+        self.runnable_sum = self.runnable_sum.saturating_sub(removed.runnable_avg * divider);
+        self.runnable_sum = self.runnable_sum.max(self.runnable_avg * MIN_DIVIDER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_tasks_start_with_half_of_what_is_left() {
+        // Spec 2 §17.10: successive nice-0 forks on one queue, each attached.
+        for (capacity, expected) in
+            [(1024, [512, 256, 128, 64, 32, 16, 8, 4]), (446, [223, 111, 56, 28, 14, 7, 3, 2])]
+        {
+            let (mut util, mut load) = (0, 0);
+            for expected in expected {
+                let new = initial_util(capacity, util, load, 1024).unwrap();
+                assert_eq!(new, expected);
+                util += new;
+                load += 1024;
+            }
+        }
+        let by_weight = [1024, 335, 3121].map(|weight| initial_util(1024, 200, 2048, weight).unwrap());
+        assert_eq!(by_weight, [99, 32, 304]);
+    }
+}

@@ -1,0 +1,134 @@
+//! Levels that cross memory nodes, and their groups, which may overlap.
+//!
+//! Every distinct distance is a level: CPUs within that distance of one's own node. Neighbourhoods of different nodes
+//! overlap without being equal, so each CPU has its own ring of groups, made of what its neighbours see one level
+//! below. Example: four nodes in a ring (10/20/30), two CPUs each. CPU 0's level of distance 20 is `0-3,6-7` with
+//! groups `0-1`, `2-3`, `6-7`; its level of distance 30 is `0-7` with the groups `0-3,6-7` (its own neighbourhood)
+//! and `2-7` (that of node 2), which overlap.
+//!
+//! In the kernel: `sched_init_numa`, `build_overlap_sched_groups`, `build_balance_mask`,
+//! `find_descended_sibling`. Left out: asymmetric distance tables ([`Machine::validate`] refuses them).
+use super::build::Draft;
+use super::domain::SdFlags;
+use super::machine::Machine;
+use super::rules::{NumaDistances, OverlapGroups};
+use super::spans::{SpanId, Spans};
+use crate::ids::{CpuId, DomainId};
+use crate::mask::CpuMask;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The distinct distances that make levels, ascending; the first is 10, a node by itself (spec 1 §3.4).
+pub(super) fn distances(machine: &Machine, rule: NumaDistances, online: &CpuMask) -> Vec<u32> {
+    let mut with_cpus = alloc::vec![false; machine.nr_nodes];
+    for cpu in online {
+        with_cpus[machine.cpus[cpu.index()].node as usize] = true;
+    }
+    let counts = |node: usize| rule != NumaDistances::NodesWithCpus || with_cpus[node];
+    let mut distances = BTreeSet::from([10]);
+    for from in (0..machine.nr_nodes).filter(|&node| counts(node)) {
+        if rule == NumaDistances::FromNodeZero && from != 0 {
+            break;
+        }
+        distances.extend((0..machine.nr_nodes).filter(|&to| counts(to)).map(|to| machine.distance(from, to)));
+    }
+    distances.into_iter().collect()
+}
+
+/// The CPUs within `distance` of each CPU's node, by CPU.
+pub(super) fn masks(machine: &Machine, distance: u32, visible: &CpuMask, spans: &mut Spans) -> Vec<SpanId> {
+    let nodes = machine.nr_nodes;
+    let mut own = alloc::vec![CpuMask::new(machine.nr_cpus()); nodes];
+    for cpu in visible {
+        own[machine.cpus[cpu.index()].node as usize].set(cpu);
+    }
+    let mut near = Vec::with_capacity(nodes);
+    for from in 0..nodes {
+        let mut mask = CpuMask::new(machine.nr_cpus());
+        for to in (0..nodes).filter(|&to| machine.distance(from, to) <= distance) {
+            mask.or_assign(&own[to]);
+        }
+        near.push(spans.intern(mask));
+    }
+    let mut by_cpu = alloc::vec![SpanId::EMPTY; machine.nr_cpus()];
+    for cpu in visible {
+        by_cpu[cpu.index()] = near[machine.cpus[cpu.index()].node as usize];
+    }
+    by_cpu
+}
+
+impl Draft<'_> {
+    /// Builds the ring of a NUMA level: what each neighbour not yet covered sees one level below (spec 1 §8.2).
+    pub(super) fn build_overlap_groups(&mut self, domain: DomainId) {
+        let cpu = self.domains[domain.index()].cpu;
+        let level = self.level_of(domain);
+        let mut left = CpuMask::clone(&self.domains[domain.index()].span);
+        let mut first = None;
+        let mut last = None;
+        let mut from = cpu;
+        // Wrap order from the owner: what is left at or above it, then what is left below.
+        while let Some(next) = left.next_from(from).or_else(|| left.first()) {
+            from = next;
+            left.clear(next);
+            let Some(sibling) = self.domain_at(level, next) else { continue };
+            let sibling = match self.rules().overlap_groups {
+                OverlapGroups::MayStickOut => sibling,
+                OverlapGroups::Fit => self.descend_to_fit(sibling, domain),
+            };
+            let child = self.domains[sibling.index()].child;
+            let span = self.span_id(child.unwrap_or(sibling));
+            left.and_not_assign(self.spans.mask(span));
+            let flags = child.map_or(SdFlags::empty(), |child| self.domains[child.index()].flags);
+            let (mask_level, mask) = self.balance_mask(sibling, span);
+            let owner = mask.first().unwrap_or(next);
+            let sgc = self.capacity_at(mask_level, owner, span, &mask);
+            let group = self.new_group(span, flags, sgc);
+            match last {
+                None => first = Some(group),
+                Some(last) => self.link(last, group),
+            }
+            last = Some(group);
+        }
+        let (first, last) = first.zip(last).expect("a CPU is in its own domain");
+        self.link(last, first);
+        self.domains[domain.index()].groups = first;
+    }
+
+    /// The widest domain at or below `sibling` whose child lies inside `domain` (`find_descended_sibling`).
+    fn descend_to_fit(&self, mut sibling: DomainId, domain: DomainId) -> DomainId {
+        let span = &self.domains[domain.index()].span;
+        let child = |of: DomainId| self.domains[of.index()].child;
+        let sticks_out = |id: DomainId| !self.domains[id.index()].span.is_subset(span);
+        if !child(sibling).is_some_and(sticks_out) {
+            return sibling;
+        }
+        while let Some(next) = child(sibling).filter(|&child| sticks_out(child)) {
+            sibling = next;
+        }
+        while let Some(next) = child(sibling).filter(|&child| self.span_id(child) == self.span_id(sibling)) {
+            sibling = next;
+        }
+        sibling
+    }
+
+    /// The CPUs of a group that see exactly the group one level below `sibling`, and that level: they may balance for
+    /// the group, the others see something else (`build_balance_mask`).
+    fn balance_mask(&mut self, sibling: DomainId, span: SpanId) -> (usize, Arc<CpuMask>) {
+        let level = self.level_of(sibling);
+        if let Some(mask) = self.balance_masks.get(&(level, span)) {
+            return (level, Arc::clone(mask));
+        }
+        let sees_group = |&cpu: &CpuId| {
+            let child = self.domain_at(level, cpu).and_then(|id| self.domains[id.index()].child);
+            child.is_some_and(|child| self.span_id(child) == span)
+        };
+        let members = Arc::clone(self.spans.mask(span));
+        let mask = CpuMask::from_cpus(self.machine.nr_cpus(), members.iter().filter(sees_group));
+        // Nobody sees the group only if the masks contradict each other; then anybody may balance for it.
+        let id = if mask.is_empty() { span } else { self.spans.intern(mask) };
+        let mask = Arc::clone(self.spans.mask(id));
+        self.balance_masks.insert((level, span), Arc::clone(&mask));
+        (level, mask)
+    }
+}
