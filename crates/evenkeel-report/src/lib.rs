@@ -1,1 +1,5 @@
-//! See the crate description in `Cargo.toml`.
+//! What people look at: reports of what evenkeel computed.
+//!
+//! [`topology`] shows who balances with whom.
+
+pub mod topology;

@@ -2,7 +2,7 @@
 //!
 //! Machines have two threads a core, eight cores a cache, and nodes of 128 CPUs on a ring (distance 10 + 2 per hop) or
 //! all equally far apart. Run with `cargo run --release -p evenkeel --example topology_scale`.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::disallowed_types)]
 use evenkeel::kernels;
 use evenkeel::topology::{Domains, Machine};
 use std::time::Instant;
