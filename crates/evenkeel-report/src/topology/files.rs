@@ -1,8 +1,8 @@
 //! Domains in the formats of a running kernel.
+use core::fmt::Write as _;
 use evenkeel::ids::CpuId;
 use evenkeel::kernel::Kernel;
 use evenkeel::topology::{Domains, Machine, debugfs, schedstat};
-use std::fmt::Write as _;
 
 /// Every file under `sched/domains` (oldest kernel: `/proc/sys/kernel/sched_domain`), a line each: path, blank, contents.
 ///

@@ -13,7 +13,7 @@ pub(super) struct Node {
     /// The CPUs that have it.
     pub(super) owners: CpuMask,
     /// What the owners have below, by lowest owner.
-    pub(super) children: Vec<Node>,
+    pub(super) children: Vec<Self>,
 }
 
 /// The tops of the chains of `cpus`.

@@ -1,12 +1,12 @@
 //! Domains as a tree for people: levels from the top, what each does, and what it is divided into.
 use super::node::{Node, tops};
 use super::words;
+use core::fmt::Write as _;
 use evenkeel::ids::DomainId;
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::topology::debugfs::flag_names;
 use evenkeel::topology::{Domains, Machine};
-use std::fmt::Write as _;
 
 /// How many spans or groups are listed before the rest is counted.
 const LISTED_MAX: usize = 8;
