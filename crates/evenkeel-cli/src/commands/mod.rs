@@ -1,0 +1,26 @@
+//! One file for each command.
+mod conform;
+mod kernels;
+mod machine;
+
+use crate::output::Answer;
+use clap::Subcommand;
+
+/// The commands, in the order of the help text.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Machine(machine::Args),
+    Kernels(kernels::Args),
+    Conform(conform::Args),
+}
+
+impl Command {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> anyhow::Result<Answer> {
+        match self {
+            Self::Machine(args) => machine::run(args),
+            Self::Kernels(args) => kernels::run(&args),
+            Self::Conform(args) => conform::run(&args),
+        }
+    }
+}
