@@ -22,6 +22,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  evenkeel topo --machine '2 sockets x 8 cores' --kernel v6.1
   evenkeel machine show '2 sockets x 8 cores x 2 threads'
   evenkeel kernels
 

@@ -43,7 +43,7 @@ fn every_command_has_help_with_examples() {
 
 #[test]
 fn no_line_of_help_is_longer_than_the_terminal() {
-    for command in ["machine", "kernels", "conform"] {
+    for command in ["topo", "machine", "kernels", "conform"] {
         let help = answer(&[command, "--help"]);
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
@@ -119,6 +119,28 @@ fn a_faulty_machine_is_shown_with_line_and_column() {
                             ^
         "#]],
     );
+}
+
+#[test]
+fn domain_trees_have_every_format() {
+    for format in ["tree", "json", "debugfs", "schedstat"] {
+        let text = answer(&["topo", "--machine", "c4t2", "--format", format]);
+        assert!(text.contains("SMT") || format == "schedstat", "{text}");
+    }
+    let json = answer(&["topo", "--machine", "c4t2", "--format", "json"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+}
+
+#[test]
+fn a_diff_of_domains_names_both_sides_and_tells_by_exit_code() {
+    // Above the cache v4.19 tolerates imbalances of 25 % and busy CPUs balance half as often (spec 1 §5).
+    let (code, text, _) =
+        evenkeel(&["topo", "--machine", "s2c2t2n2", "--kernel", "v4.19", "--diff", "v6.12"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with("from v4.19.0 on s2c2t2n2: 2 sockets"), "{text}");
+    assert!(text.lines().any(|line| line.contains("busy_factor") && line.ends_with("32 -> 16")), "{text}");
+    let text = answer(&["topo", "--machine", "c4t2", "--diff", "6.12.117"]);
+    assert!(text.ends_with("no difference\n"), "{text}");
 }
 
 const DOMAINS: &str = "crates/evenkeel-formats/tests/data/domains";

@@ -5,7 +5,7 @@
 //! let mut table = Table::new([Column::left("cpu"), Column::right("busy").drop_rank(1), Column::right("idle")]);
 //! table.row(["0", "1.50s", "0"]);
 //! assert_eq!(table.render(Page::plain(80)), "cpu   busy  idle\n0    1.50s     0\n");
-//! assert_eq!(table.render(Page::plain(12)), "cpu  idle\n0       0\n(no room for: busy)\n");
+//! assert_eq!(table.render(Page::plain(15)), "cpu  idle\n0       0\n(no room for:\nbusy)\n");
 //! ```
 //! Columns that belong together have a common title above them (`group`). A cell is one line of text. If even the table
 //! without all columns that may go is too wide, one column is cut with `…`: the first, or the one that was chosen.
@@ -209,6 +209,25 @@ pub fn wrap(text: &str, width: usize, indent: &str) -> String {
     lines
 }
 
+/// Breaks the lines of a tree drawn with `│├└─`: what is left over continues below, two blanks further in, and the
+/// branches go on beside it.
+pub fn wrap_tree(tree: &str, width: usize) -> String {
+    let mut text = String::new();
+    for line in tree.lines() {
+        let branches: String = line.chars().take_while(|c| " │├└─".contains(*c)).collect();
+        let below = branches.replace('├', "│").replace(['└', '─'], " ");
+        let words = &line[branches.len()..];
+        let room = width.saturating_sub(branches.chars().count());
+        let mut first = true;
+        for part in wrap(words, room.max(CUT_MIN), "  ").lines() {
+            text.push_str(format!("{}{part}", if first { &branches } else { &below }).trim_end());
+            text.push('\n');
+            first = false;
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +291,24 @@ mod tests {
     #[test]
     fn without_rows_there_is_no_table() {
         assert_eq!(Table::new([Column::left("x")]).render(Page::plain(80)), "");
+    }
+
+    #[test]
+    fn branches_go_on_beside_what_is_left_over() {
+        let tree = "machine\n├─ MC of eight CPUs\n│  balances often\n└─ SMT of two CPUs\n";
+        expect![[r#"
+            machine
+            ├─ MC of
+            │    eight
+            │    CPUs
+            │  balances
+            │    often
+            └─ SMT of
+                 two
+                 CPUs
+        "#]]
+        .assert_eq(&wrap_tree(tree, 12));
+        assert_eq!(wrap_tree(tree, 80), tree);
     }
 
     #[test]

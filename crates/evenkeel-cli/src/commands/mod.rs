@@ -2,6 +2,7 @@
 mod conform;
 mod kernels;
 mod machine;
+mod topo;
 
 use crate::output::Answer;
 use clap::Subcommand;
@@ -9,6 +10,7 @@ use clap::Subcommand;
 /// The commands, in the order of the help text.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Topo(topo::Args),
     Machine(machine::Args),
     Kernels(kernels::Args),
     Conform(conform::Args),
@@ -18,6 +20,7 @@ impl Command {
     /// Does what was asked for.
     pub(crate) fn run(self) -> anyhow::Result<Answer> {
         match self {
+            Self::Topo(args) => topo::run(&args),
             Self::Machine(args) => machine::run(args),
             Self::Kernels(args) => kernels::run(&args),
             Self::Conform(args) => conform::run(&args),
