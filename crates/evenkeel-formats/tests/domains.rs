@@ -47,6 +47,15 @@ fn trees_are_those_of_7_2_13_deb14_amd64() {
     all_are_exact("7.2");
 }
 
+#[test]
+fn recordings_are_found_below_a_directory() {
+    let found = recording::find(&data()).unwrap();
+    assert_eq!(found.len(), 60);
+    assert!(found.is_sorted());
+    assert_eq!(recording::find(&found[7]).unwrap(), [found[7].clone()]);
+    assert!(recording::find(&data().join("nothing")).is_err());
+}
+
 /// A comparison that cannot fail proves nothing: another kernel's rules must be found out.
 #[test]
 fn the_wrong_kernel_is_noticed() {

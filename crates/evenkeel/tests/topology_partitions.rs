@@ -253,3 +253,36 @@ fn contradictions_are_errors() {
     assert!(matches!(error, TopologyError::OverlappingLevel { level: "CLS", .. }), "{error}");
     assert_eq!(base(&domains, 0).span.to_string(), "0-3", "after an error the trees are as before");
 }
+
+/// Spec 1 §3.2 and §7: two cores of two threads and four small ones that share an L2 cache.
+#[test]
+fn hybrid_x86_machines_lose_clusters_on_6_1_and_gain_capacities_without_smt_later() {
+    let mut machine = flat(8);
+    machine.itmt = true;
+    for (i, cpu) in machine.cpus.iter_mut().enumerate() {
+        cpu.core = if i < 4 { i as u32 / 2 } else { i as u32 };
+        cpu.cluster = Some(if i < 4 { i as u32 / 2 } else { 9 });
+    }
+    let names = |machine: &Machine, name: &str| {
+        let domains = Domains::build(machine, kernel(name), 0).unwrap();
+        let chain = domains.chain(CpuId(7)).map(|id| &domains.domains[id.index()]);
+        chain.map(|domain| (domain.name, domain.level)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&machine, "v6.1"), [("MC", 1)]);
+    assert_eq!(names(&machine, "v6.12"), [("CLS", 1), ("MC", 2)]);
+    let packs_and_asym = |machine: &Machine, name: &str| {
+        let domains = Domains::build(machine, kernel(name), 0).unwrap();
+        let flags = domains.domains[top(&domains, 0).index()].flags;
+        (flags.contains(SdFlags::ASYM_PACKING), flags.contains(SdFlags::ASYM_CPUCAPACITY))
+    };
+    for cpu in &mut machine.cpus[4..] {
+        cpu.capacity = 600;
+    }
+    assert_eq!(packs_and_asym(&machine, "v6.12"), (true, false), "with SMT it stays with priorities");
+    for (i, cpu) in machine.cpus.iter_mut().enumerate() {
+        cpu.core = i as u32;
+        cpu.cluster = None;
+    }
+    assert_eq!(packs_and_asym(&machine, "v6.1"), (true, false));
+    assert_eq!(packs_and_asym(&machine, "v6.12"), (false, true));
+}
