@@ -129,3 +129,64 @@ proptest! {
         prop_assert_eq!(format!("{built:?}"), format!("{again:?}"));
     }
 }
+
+/// Machines whose ids contradict each other in every way that [`Machine::validate`] lets pass.
+fn contradictory_machines() -> impl Strategy<Value = Machine> {
+    let cpu = (0u32..6, 0u32..5, 0u32..5, 0u32..3, 0u32..3, 1u32..=3, any::<bool>());
+    (prop::collection::vec(cpu, 1..16), prop::collection::vec(11u32..=254, 9), any::<(bool, bool)>())
+        .prop_map(|(cpus, distances, (generic, itmt))| {
+            let mut machine = Machine::regular(1, 1, cpus.len() as u32, 1, false);
+            machine.nr_nodes = 3;
+            machine.distances = vec![10; 9];
+            for a in 0..3 {
+                for b in 0..a {
+                    machine.distances[a * 3 + b] = distances[a * 3 + b];
+                    machine.distances[b * 3 + a] = distances[a * 3 + b];
+                }
+            }
+            for (to, (core, cluster, llc, package, node, capacity, online)) in
+                machine.cpus.iter_mut().zip(cpus)
+            {
+                to.core = core;
+                to.cluster = (cluster > 0).then_some(cluster);
+                to.llc = (llc > 0).then_some(llc);
+                to.package = package;
+                to.node = node;
+                to.capacity = 1024 / capacity;
+                to.online = online;
+            }
+            // What the machine's own check refuses is made possible: threads of a core share all of it.
+            for i in 0..machine.cpus.len() {
+                let first = machine.cpus.iter().position(|cpu| cpu.core == machine.cpus[i].core).unwrap();
+                let (llc, package, node) =
+                    (machine.cpus[first].llc, machine.cpus[first].package, machine.cpus[first].node);
+                let cpu = &mut machine.cpus[i];
+                (cpu.llc, cpu.package, cpu.node) = (llc, package, node);
+            }
+            machine.cpus[0].online = true;
+            machine.itmt = itmt;
+            if generic {
+                machine.arch = Arch::Generic;
+            }
+            machine
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn contradictions_end_in_an_error_or_a_tree(machine in contradictory_machines(), k in 0usize..kernels::ALL.len()) {
+        prop_assert!(machine.validate().is_ok());
+        let Ok(domains) = Domains::build(&machine, kernels::ALL[k], 0) else { return Ok(()) };
+        for cpu in &machine.online() {
+            for at in domains.chain(cpu) {
+                let domain = &domains.domains[at.index()];
+                prop_assert!(domain.span.contains(cpu));
+                prop_assert!(domains.groups[domain.groups.index()].span.contains(cpu));
+                // Every ring closes.
+                prop_assert!(domains.ring(domain.groups).take(100).count() < 100);
+            }
+        }
+    }
+}
