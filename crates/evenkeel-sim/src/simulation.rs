@@ -100,6 +100,8 @@ pub struct Simulation<O: Observer> {
     /// All CPUs; and where tasks may run that were told nothing (all but isolated ones).
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
+    /// Task groups by definition; none: as the parent.
+    groups: Vec<Option<TgId>>,
     /// Instances created so far, by definition.
     numbers: Vec<u32>,
     /// Tasks of the workload that have not ended.
@@ -131,10 +133,15 @@ impl<O: Observer> Simulation<O> {
             return Err(SimError::NothingToRun);
         }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
-        let sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
+        let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
         let mut unbound = CpuMask::all(ncpus);
         unbound.and_not_assign(&machine.isolated);
         let launchers = launchers(workload, params.fork_cost);
+        for launcher in &launchers {
+            let allowed = Some(Arc::new(CpuMask::from_cpus(ncpus, [launcher.cpu])));
+            programs.programs.push(launcher.program.clone());
+            programs.initial.push(Change { allowed, ..Change::default() });
+        }
         let cpu = Cpu { running: None, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
             timers: Timers::new(ncpus, launchers.len()),
@@ -147,6 +154,7 @@ impl<O: Observer> Simulation<O> {
             meters: Meters::new(ncpus),
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
+            groups: programs.initial.iter().map(|initial| group_of(&mut sched, initial)).collect(),
             numbers: vec![0; workload.tasks.len() + launchers.len()],
             alive: 0,
             launching: launchers.len(),
@@ -156,15 +164,9 @@ impl<O: Observer> Simulation<O> {
             tick: sched.tick_ns(),
             capacity: u64::from(machine.cpus[0].capacity),
             events: 0,
-            programs: Programs::default(),
+            programs,
             sched,
         };
-        for launcher in &launchers {
-            let allowed = Some(Arc::new(CpuMask::from_cpus(ncpus, [launcher.cpu])));
-            programs.programs.push(launcher.program.clone());
-            programs.initial.push(Change { allowed, ..Change::default() });
-        }
-        sim.programs = programs;
         sim.boot(launchers.iter().map(|launcher| launcher.cpu));
         Ok(sim)
     }
@@ -468,14 +470,15 @@ impl<O: Observer> Simulation<O> {
     /// if that is a task of the workload.
     pub(crate) fn create(&mut self, cpu: CpuId, parent: Option<TaskId>, spec: u32) {
         let initial = self.programs.initial[spec as usize].clone();
-        let parent = parent.filter(|&parent| !self.is_launcher(parent)).map(|parent| &self.instances[parent.index()]);
+        let parent =
+            parent.filter(|&parent| !self.is_launcher(parent)).map(|parent| &self.instances[parent.index()]);
         let policy = initial.policy.or(parent.map(|parent| parent.policy)).unwrap_or_default();
         let nice = initial.nice.or(parent.map(|parent| parent.nice)).unwrap_or(0);
         let slice = initial.slice.or(parent.map(|parent| parent.slice)).unwrap_or(0);
         let allowed = initial.allowed.or(parent.map(|parent| parent.allowed.clone()));
         let allowed = allowed.unwrap_or_else(|| self.unbound.clone());
         let inherited = parent.map_or(TgId(0), |parent| parent.group);
-        let group = initial.group.map_or(inherited, |path| self.group(&path));
+        let group = self.groups[spec as usize].unwrap_or(inherited);
         let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group };
         let number = self.numbers[spec as usize];
         self.numbers[spec as usize] += 1;
@@ -514,14 +517,6 @@ impl<O: Observer> Simulation<O> {
             most => self.jitter.next_u64() % (most + 1),
         };
         spec.delay.saturating_add(spec.stagger.saturating_mul(u64::from(number))).saturating_add(jitter)
-    }
-
-    /// The task group of this path, created with default shares if it is new.
-    fn group(&mut self, path: &[String]) -> TgId {
-        path.iter().fold(TgId(0), |parent, name| {
-            let known = self.sched.groups().iter().position(|group| group.parent == Some(parent) && group.name == *name);
-            known.map_or_else(|| self.sched.new_group(parent, name, DEFAULT_SHARES, false), TgId::from_index)
-        })
     }
 
     /// An affinity as the meters want it: none if it leaves all CPUs open.
@@ -618,6 +613,16 @@ impl<O: Observer> Simulation<O> {
     pub(crate) fn program(&self, task: TaskId) -> &Program {
         &self.programs.programs[self.instances[task.index()].spec as usize]
     }
+}
+
+/// The task group a definition asks for, created with default shares if it is new.
+fn group_of<O: Observer>(sched: &mut Core<O>, initial: &Change) -> Option<TgId> {
+    let mut path = String::new();
+    initial.group.as_ref()?.iter().fold(Some(TgId(0)), |parent, name| {
+        path = format!("{path}/{name}");
+        let known = sched.groups().iter().position(|group| group.name == path).map(TgId::from_index);
+        known.or_else(|| Some(sched.new_group(parent?, &path, DEFAULT_SHARES, false)))
+    })
 }
 
 /// Resolves the changes from outside.
