@@ -268,6 +268,16 @@ impl<O: Observer> Simulation<O> {
         &mut self.sched.observer_mut().1
     }
 
+    /// The workload.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    /// The parameters of the run.
+    pub fn params(&self) -> &SimParams {
+        &self.params
+    }
+
     /// The name of a task.
     pub fn task_name(&self, task: TaskId) -> String {
         let instance = &self.instances[task.index()];
@@ -617,12 +627,13 @@ impl<O: Observer> Simulation<O> {
 
 /// The task group a definition asks for, created with default shares if it is new.
 fn group_of<O: Observer>(sched: &mut Core<O>, initial: &Change) -> Option<TgId> {
-    let mut path = String::new();
-    initial.group.as_ref()?.iter().fold(Some(TgId(0)), |parent, name| {
+    let (mut group, mut path) = (TgId(0), String::new());
+    for name in initial.group.as_ref()? {
         path = format!("{path}/{name}");
         let known = sched.groups().iter().position(|group| group.name == path).map(TgId::from_index);
-        known.or_else(|| Some(sched.new_group(parent?, &path, DEFAULT_SHARES, false)))
-    })
+        group = known.unwrap_or_else(|| sched.new_group(group, &path, DEFAULT_SHARES, false));
+    }
+    Some(group)
 }
 
 /// Resolves the changes from outside.

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Switches, time, workload};
+use evenkeel::ids::CpuId;
 use evenkeel::kernels::V6_12_117;
 use evenkeel::observe::Silent;
 use evenkeel::time::{MS, Ns, SEC, US};
@@ -376,6 +377,20 @@ fn a_task_that_waits_beside_an_idle_cpu_is_seen_by_both_measures() {
     let (_, result) = run_with(2, "a x2 cpus 0: run 5s", 3 * SEC, exact()).unwrap();
     assert_eq!(result.conservation.wasted, 0);
     assert_eq!((result.conservation.looks, result.conservation.violations.len()), (3, 0));
+}
+
+/// CPU 1 is outside every domain, so nobody balances for it, although the tasks may run there.
+#[test]
+fn an_isolated_cpu_that_tasks_may_use_stays_idle_and_is_reported() {
+    let workload = workload("a x2 cpus all: run 5s");
+    let mut machine = Machine::regular(1, 1, 2, 1, false);
+    machine.isolated.set(CpuId(1));
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, exact(), Silent).unwrap();
+    sim.run_until(3 * SEC).unwrap();
+    let conservation = sim.result().conservation;
+    assert_eq!((conservation.wasted, conservation.violated), (3 * SEC, 3 * SEC));
+    let found: Vec<_> = conservation.violations.iter().map(|v| (v.at, v.idle_cpu.0, v.busy_cpu.0)).collect();
+    assert_eq!(found, [(SEC, 1, 0), (2 * SEC, 1, 0)]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! One definition a line: `NAME [xN] [on CPU] [cpus LIST] [nice N] [delay TIME]: OP; OP; ... [forever | times N]`.
 //! `x0` only defines, for `fork NAME`. Objects exist by being named; a barrier's parties stand behind its name.
 #![allow(dead_code, reason = "every test file uses its own part")]
+use core::fmt::Write as _;
 use evenkeel::ids::TaskId;
 use evenkeel::observe::{Event, Observer, Running};
 use evenkeel::time::{MS, Ns, SEC, US};
@@ -10,7 +11,6 @@ use evenkeel::workload::{
     Attributes, Object, ObjectId, ObjectKind, Op, Phase, Policy, Program, Repeat, SpecId, TaskSpec, TimerOp,
     TimerRef, Workload,
 };
-use std::fmt::Write as _;
 
 /// Reads `3ms`, `50us`, `2s`, `7ns`, `0`.
 pub(crate) fn time(text: &str) -> Ns {
