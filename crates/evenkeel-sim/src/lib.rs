@@ -38,7 +38,6 @@
 //! something of that is refused with a [`SimError`] that says where it was written.
 pub mod digest;
 pub mod error;
-mod interpret;
 mod launch;
 pub mod metrics;
 mod objects;

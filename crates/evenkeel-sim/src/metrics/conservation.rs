@@ -1,9 +1,9 @@
 //! Work conservation: is a CPU idle while a task that may run there waits elsewhere?
 //!
 //! Two answers, as the literature gives them:
-//! * [`Integral`]: at every instant, how many idle CPUs could be filled with waiting tasks; summed over time. One CPU
+//! * the *integral*: at every instant, how many idle CPUs could be filled with waiting tasks; summed over time. One CPU
 //!   idle for 3 ms while one task waits is 3 ms; two idle CPUs and one waiting task still count once.
-//! * [`Checker`]: the one of the "wasted cores" paper. Once a second it notes which CPUs are idle and which have tasks
+//! * the *checker*: the one of the "wasted cores" paper. Once a second it notes which CPUs are idle and which have tasks
 //!   waiting; what has not cleared up after 100 ms is reported. Short violations, which every scheduler has, are not.
 //!
 //! Affinity counts: a waiting task only counts against idle CPUs it may use. Waiting tasks that may use every CPU, and
