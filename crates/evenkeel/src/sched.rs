@@ -197,6 +197,7 @@ impl<O: Observer> Sched<O> {
                 Rq::new(cpu, u64::from(machine.cpus[cpu.index()].capacity), migration_cost, jiffies, BOOT_NS);
             // Spec 4 §9.4: a CPU that was never idle would never be chosen by a fork.
             rq.idle_stamp = BOOT_NS;
+            rq.detached.reserve(kernel.tunables.nr_migrate as usize);
             rq
         };
         let factor = u64::from(kernel.tunables.scaling.factor(ncpus as u32));
