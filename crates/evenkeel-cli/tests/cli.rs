@@ -339,11 +339,25 @@ fn conformance_is_exit_code_0_and_a_difference_is_1() {
 }
 
 #[test]
+fn balancing_decisions_are_compared_search_by_search() {
+    let directory = "crates/evenkeel-formats/tests/data/decisions";
+    let text = answer(&["conform", directory, "--only", "lb"]);
+    assert!(text.contains("6.12.117+deb12-amd64 c4t2: 1492 records, 1469 searches, 1469 exact"), "{text}");
+    assert!(text.contains("lb: 2 recordings, all exact (3,204 searches compared)"), "{text}");
+    let json = answer(&["conform", directory, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["recordings"][1]["part"], &json["recordings"][1]["differing"]),
+        (&"lb".into(), &0.into())
+    );
+}
+
+#[test]
 fn conform_refuses_what_it_cannot_compare() {
     refused(
         &["conform", "crates/evenkeel/src"],
         expect![[r#"
-            evenkeel: crates/evenkeel/src: found no sched.json or sched.json.gz to compare with
+            evenkeel: crates/evenkeel/src: found no sched.json or lb.jsonl (or either with .gz) to compare with
         "#]],
     );
     refused(
@@ -355,7 +369,7 @@ fn conform_refuses_what_it_cannot_compare() {
     refused(
         &["conform", DOMAINS, "--only", "traces"],
         expect![[r#"
-            evenkeel: comparing `traces` is not implemented yet; what is: domains
+            evenkeel: comparing `traces` is not implemented yet; what is: domains, lb
         "#]],
     );
 }

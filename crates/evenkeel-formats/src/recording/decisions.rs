@@ -8,7 +8,7 @@ use super::{RecordingError, read_text};
 use evenkeel::ids::CpuId;
 use evenkeel::mask::CpuMask;
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// One call of the balancing function.
 #[derive(Clone, Debug, Deserialize)]
@@ -174,6 +174,28 @@ pub struct Scanned {
 /// Reads the records of a file, packed or not.
 pub fn read_lb(path: &Path) -> Result<Vec<LbRecord>, RecordingError> {
     parse_lb(&read_text(path)?, &path.display().to_string())
+}
+
+/// Where the machine of a file of records is described: `sched.json` beside it, or the same place below `domains` instead
+/// of `decisions` (`decisions/6.12/c4t2/lb.jsonl.gz` and `domains/6.12/c4t2/sched.json.gz`).
+pub fn machine_of(path: &Path) -> Option<PathBuf> {
+    let directory = path.parent()?;
+    let elsewhere =
+        directory.components().rev().position(|part| part.as_os_str() == "decisions").map(|depth| {
+            let parts = directory.components().count();
+            let replaced = |(i, part): (usize, Component<'_>)| {
+                if i + 1 + depth == parts {
+                    PathBuf::from("domains")
+                } else {
+                    PathBuf::from(part.as_os_str())
+                }
+            };
+            directory.components().enumerate().map(replaced).collect::<PathBuf>()
+        });
+    let places = [Some(directory.to_path_buf()), elsewhere];
+    let names = ["sched.json.gz", "sched.json"];
+    let mut files = places.into_iter().flatten().flat_map(|place| names.map(|name| place.join(name)));
+    files.find(|file| file.is_file())
 }
 
 /// Reads records from their text; `origin` is what errors call it.

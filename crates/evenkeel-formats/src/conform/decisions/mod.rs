@@ -26,6 +26,9 @@ use evenkeel::kernel::Kernel;
 use evenkeel::topology::{Domains, Rebuild, TopologyError};
 use std::collections::BTreeMap;
 
+/// The most differences that are printed of one recording.
+pub const DIFFERENCES_MAX: usize = 40;
+
 /// What a difference is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Checked {
@@ -99,6 +102,8 @@ pub struct Tally {
 pub struct Report {
     /// Kernel and machine.
     pub name: String,
+    /// The build that was compared with it.
+    pub build: &'static str,
     /// Records.
     pub records: u64,
     /// Records without a search: it was not the CPU's turn, and the state is not recorded.
@@ -148,7 +153,12 @@ impl fmt::Display for Report {
         for (what, count) in &self.inferred {
             writeln!(f, "  inferred {what:?}: {count}")?;
         }
-        self.differences.iter().try_for_each(|difference| writeln!(f, "  {difference}"))
+        let shown = &self.differences[..self.differences.len().min(DIFFERENCES_MAX)];
+        shown.iter().try_for_each(|difference| writeln!(f, "  {difference}"))?;
+        match self.differences.len() - shown.len() {
+            0 => Ok(()),
+            more => writeln!(f, "  ... and {more} more"),
+        }
     }
 }
 
@@ -162,6 +172,7 @@ pub fn compare(
     let mut topo = Domains::build_with(&recording.machine, kernel, &options)?;
     let mut report = Report {
         name: format!("{} {}", recording.release, recording.topology),
+        build: kernel.build,
         records: records.len() as u64,
         ..Report::default()
     };
