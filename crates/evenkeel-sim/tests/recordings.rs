@@ -23,12 +23,11 @@ struct Member {
     wasted: u64,
 }
 
-fn member(workload: &Workload, from: Ns, until: Ns, seed: u64) -> Member {
+fn member(workload: &Workload, fork_cost: Ns, from: Ns, until: Ns, seed: u64) -> Member {
     let machine = Machine::regular(1, 1, 4, 2, false);
     let params = SimParams {
         seed,
-        fork_cost: (100 + seed * 37) * US,
-        start_jitter: 2 * MS,
+        fork_cost: fork_cost + seed * fork_cost / 10,
         tick_jitter: 500 * US,
         ..SimParams::default()
     };
@@ -52,8 +51,8 @@ fn member(workload: &Workload, from: Ns, until: Ns, seed: u64) -> Member {
 }
 
 /// Migrations, idle and wasted shares of the members of an ensemble, each sorted.
-fn ensemble(workload: &Workload, from: Ns, until: Ns) -> [Vec<u64>; 3] {
-    let members: Vec<Member> = (1..=9).map(|seed| member(workload, from, until, seed)).collect();
+fn ensemble(workload: &Workload, fork_cost: Ns, from: Ns, until: Ns) -> [Vec<u64>; 3] {
+    let members: Vec<Member> = (1..=9).map(|seed| member(workload, fork_cost, from, until, seed)).collect();
     let sorted = |value: fn(&Member) -> u64| {
         let mut values: Vec<u64> = members.iter().map(value).collect();
         values.sort_unstable();
@@ -86,7 +85,7 @@ fn similar(ours: &[u64], recorded: [u64; 5]) -> bool {
 #[test]
 fn fork12_spreads_at_once_and_keeps_rotating() {
     let [migrations, idle, wasted] =
-        ensemble(&workload(&with_kernel_threads("fk x12: run 10s")), 20 * MS, 1000 * MS);
+        ensemble(&workload(&with_kernel_threads("fk x12: run 10s")), 100 * US, 20 * MS, 1000 * MS);
     assert!(similar(&migrations, [17, 17, 18, 21, 21]), "{migrations:?}");
     assert!(idle.iter().all(|&idle| idle <= 23), "{idle:?}");
     assert!(wasted.iter().all(|&wasted| wasted <= 4), "{wasted:?}");
@@ -96,8 +95,20 @@ fn fork12_spreads_at_once_and_keeps_rotating() {
 #[test]
 fn skew16_is_resolved_within_the_recorded_range() {
     let workload = released(&with_kernel_threads("sk x16 cpus 0: run 10s"), 250 * MS);
-    let [migrations, idle, wasted] = ensemble(&workload, 250 * MS, 1500 * MS);
+    let [migrations, idle, wasted] = ensemble(&workload, 100 * US, 250 * MS, 1500 * MS);
     assert!(similar(&migrations, [14, 19, 22, 23, 38]), "{migrations:?}");
     assert!(wasted.iter().all(|&wasted| wasted <= 320), "{wasted:?}");
     assert_eq!(idle, wasted, "a CPU was only ever idle while others had too much");
+}
+
+/// 4 spinners bound to CPU 0, then 8 free ones, forked every 2 ms or more, as in the recording: so the core of CPU 0 counts
+/// as overloaded when the last ones are forked, and they queue elsewhere. Recorded: 12.4 to 12.6 % idle, the sibling of
+/// CPU 0; nothing that balances looks beyond the average of its core. Forked within a millisecond, before the load of the
+/// bound ones shows, one of the free ones lands there.
+#[test]
+fn pinmix_leaves_the_sibling_of_the_bound_tasks_idle() {
+    let workload = workload(&with_kernel_threads("pa x4 cpus 0: run 10s\npb x8: run 10s"));
+    let [_, idle, wasted] = ensemble(&workload, 2 * MS, 200 * MS, 1000 * MS);
+    assert!(idle.iter().all(|idle| (1230..=1260).contains(idle)), "{idle:?}");
+    assert!(wasted.iter().all(|wasted| (1230..=1260).contains(wasted)), "{wasted:?}");
 }
