@@ -112,6 +112,7 @@ fn params() -> impl Strategy<Value = SimParams> {
         |(resched_ipi, call_ipi, softirq, stopper, idle_entry)| Delays {
             resched_ipi,
             call_ipi,
+            tick: softirq / 2,
             softirq,
             stopper,
             idle_entry,
@@ -125,6 +126,7 @@ fn params() -> impl Strategy<Value = SimParams> {
             skew_tick,
             switch_cost,
             start_jitter,
+            tick_jitter: start_jitter,
             ..SimParams::default()
         },
     )

@@ -194,6 +194,7 @@ impl<O: Observer> Sched<O> {
             rq.active = online.contains(cpu);
             // Spec 4 §9.4: a CPU that was never idle would never be chosen by a fork.
             rq.idle_stamp = BOOT_NS;
+            rq.detached.reserve(kernel.tunables.nr_migrate as usize);
             rq
         };
         let factor = u64::from(kernel.tunables.scaling.factor(online.weight()));
