@@ -612,3 +612,48 @@ fn a_core_with_two_busy_threads_is_not_packed_but_balanced() {
     assert_eq!(types([IDLE, IDLE, busy, IDLE]), [HasSpare, AsymPacking]);
     assert_eq!(types([IDLE, IDLE, busy, busy]), [HasSpare, SmtBalance]);
 }
+
+impl Case {
+    /// The CPUs of the busiest group, and the rule that decided.
+    fn busiest(&self) -> (String, GroupRule) {
+        let (sds, found) = self.src_group();
+        let span = sds.busiest.map(|group| self.topo.groups[group.index()].span.to_string());
+        (span.unwrap_or_default(), found.rule)
+    }
+}
+
+/// Spec 3 §5.1, the last rules.
+#[test]
+fn of_groups_with_spare_capacity_the_one_with_fewer_idle_cpus_then_more_tasks_is_the_source() {
+    let (one, two) = ((1, 300, 200, 220), (2, 600, 400, 440));
+    let machine = caches(3, 2);
+    let busiest = |rows: [(u32, u64, u64, u64); 4]| {
+        let rows = [&[IDLE, IDLE][..], &rows].concat();
+        Case::new(&machine, "PKG", &rows).busiest().0
+    };
+    assert_eq!(busiest([one, IDLE, two, IDLE]), "4-5", "more tasks");
+    assert_eq!(busiest([two, IDLE, one, IDLE]), "2-3");
+    assert_eq!(busiest([one, IDLE, one, IDLE]), "2-3", "the first of equals");
+    assert_eq!(busiest([one, one, two, IDLE]), "2-3", "fewer idle CPUs");
+    // A core with a single task and a CPU without threads: the latter comes first, whichever is met first.
+    let at =
+        |dst, rows: [(u32, u64, u64, u64); 6]| Case::new(&hybrid(), "MC", &rows).dst(dst, Idle).busiest().0;
+    assert_eq!(at(0, [IDLE, IDLE, one, IDLE, one, IDLE]), "4");
+    assert_eq!(at(4, [one, IDLE, IDLE, IDLE, IDLE, one]), "5");
+}
+
+#[test]
+fn a_group_of_a_higher_class_takes_nothing() {
+    let (overloaded, busy) = ((2, 2048, 1024, 2048), (1, 1024, 1024, 1024));
+    let rows = [overloaded, overloaded, busy, busy];
+    let case = Case::new(&caches(2, 2), "PKG", &rows).dst(0, NotIdle);
+    assert_eq!(case.outcome(), Err(GroupRule::LocalBusierType));
+    // Both overloaded: not if the local group is at the domain's average already.
+    let heavier = (2, 2500, 1024, 2500);
+    let rows = [overloaded, overloaded, heavier, heavier, (1, 1596, 1024, 1024), (1, 1596, 1024, 1024)];
+    let case = Case::new(&caches(3, 2), "PKG", &rows).dst(0, NotIdle);
+    let (sds, found) = case.src_group();
+    assert_eq!((sds.avg_load, found.rule, found.group), (2048, GroupRule::LocalAboveAverage, None));
+    let case = Case::new(&caches(2, 2), "PKG", &[heavier, heavier, heavier, heavier]).dst(0, NotIdle);
+    assert_eq!(case.outcome(), Err(GroupRule::LocalMoreLoaded));
+}
