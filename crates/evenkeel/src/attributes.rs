@@ -12,6 +12,7 @@ use crate::mask::CpuMask;
 use crate::observe::{MigrateReason, Observer};
 use crate::rq::StopWork;
 use crate::sched::{Sched, clamp_slice, task_weight};
+use crate::select::rules::AffinityTarget;
 use crate::task::{OnRq, TaskState};
 use crate::time::Ns;
 use alloc::sync::Arc;
@@ -73,6 +74,9 @@ impl<O: Observer> Sched<O> {
 
     /// A CPU of the set, each call another one: the first after the caller's previous result, wrapping.
     fn any_and_distribute(&mut self, by: CpuId, valid: &CpuMask) -> CpuId {
+        if self.kernel.placement.affinity_target == AffinityTarget::Lowest {
+            return valid.first().expect("the set is not empty");
+        }
         let previous = self.distribute[by.index()];
         let next = valid.iter_wrap(CpuId(previous + 1)).next().expect("the set is not empty");
         self.distribute[by.index()] = next.0;

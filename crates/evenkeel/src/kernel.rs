@@ -7,6 +7,7 @@ use crate::time::Ns;
 use bitflags::bitflags;
 
 pub use crate::balance::BalanceRules;
+pub use crate::select::rules::PlacementRules;
 pub use crate::topology::rules::TopologyRules;
 
 /// One kernel: everything by which two builds can differ.
@@ -22,6 +23,8 @@ pub struct Kernel {
     pub hz: u32,
     /// How domain trees are built (spec 1).
     pub topology: TopologyRules,
+    /// Where forked, exec'd and woken tasks go (spec 4).
+    pub placement: PlacementRules,
     /// How load is balanced (spec 3).
     pub balance: BalanceRules,
     /// Numbers a user may change at run time (spec 2 §2.5, spec 3 §14).

@@ -13,6 +13,7 @@ use crate::kernel::Features;
 use crate::observe::{Event, MigrateReason, Observer, SelectKind};
 use crate::rq::StopWork;
 use crate::sched::Sched;
+use crate::select::rules::RemoteWakeup;
 use crate::task::{OnRq, TaskState};
 
 /// `x += (sample - x) / 8`, truncated towards zero (spec 2 §16.3).
@@ -82,7 +83,10 @@ impl<O: Observer> Sched<O> {
         if !self.topo.cpus_share_cache(cpu, target) {
             return true;
         }
-        target != cpu && self.rqs[target.index()].nr_running == 0
+        match self.kernel.placement.remote_wakeup {
+            RemoteWakeup::OtherCache => false,
+            RemoteWakeup::OtherCacheOrIdle => target != cpu && self.rqs[target.index()].nr_running == 0,
+        }
     }
 
     /// The interrupt has arrived: activates the tasks on this CPU's list, in order of arrival.

@@ -1,6 +1,7 @@
 //! v4.19.0 as a delta from v5.15.0: the last kernel here whose balancer compares load averages only.
 use super::v5_15_0::V5_15_0;
-use crate::kernel::{Features, Kernel, TopologyRules};
+use crate::kernel::{Features, Kernel, PlacementRules, TopologyRules};
+use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
 use crate::topology::rules::{
     AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
     ReclaimDistance, RelaxDomainLevel, SmtCapacity,
@@ -52,5 +53,20 @@ pub const V4_19_0: Kernel = Kernel {
         .difference(LATER)
         .union(Features::LB_BIAS)
         .union(Features::SIS_AVG_CPU),
+    placement: PlacementRules {
+        // An idle previous CPU does not win by itself (spec 4 §6).
+        prefers_idle_prev: false,
+        // Three passes instead of one (spec 4 §18).
+        idle_search: IdleSearch::ThreePasses,
+        // A CPU that runs only idle-policy tasks is busy (spec 4 §2).
+        idle_policy_cpus: IdlePolicyCpus::Busy,
+        // Unequal CPUs are not known to placement (spec 1 §7).
+        unequal: UnequalSearch::None,
+        // The slow path compares loads (spec 4 §18.1).
+        slow_path: SlowPath::Loads,
+        // A task whose affinity changes goes to the lowest CPU (spec 4 §11.2).
+        affinity_target: AffinityTarget::Lowest,
+        ..V5_15_0.placement
+    },
     ..V5_15_0
 };

@@ -1,6 +1,10 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
 use crate::kernel::{
-    BalanceRules, Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables,
+    BalanceRules, Features, Kernel, NumaBalancingTunables, PlacementRules, TopologyRules, TunableScaling,
+    Tunables,
+};
+use crate::select::rules::{
+    AffinityTarget, IdlePolicyCpus, IdleSearch, NodeSpread, RemoteWakeup, SlowPath, UnequalSearch,
 };
 use crate::topology::rules::{
     AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, DebugFiles, Degeneration, FlagSet, GroupFlags,
@@ -82,6 +86,19 @@ pub const V6_12_117: Kernel = Kernel {
         debug_files: DebugFiles::FlagsAndGroups,
     },
     balance: BalanceRules { preemption: true },
+    placement: PlacementRules {
+        prefers_idle_prev: true,
+        sync_ignores_delayed: true,
+        counts_prev_as_affine: false,
+        idle_search: IdleSearch::OnePass,
+        searches_clusters: true,
+        idle_policy_cpus: IdlePolicyCpus::Idle,
+        unequal: UnequalSearch::FirstFit,
+        slow_path: SlowPath::ClassesOfAllowedCpus,
+        node_spread: NodeSpread::Tolerance,
+        remote_wakeup: RemoteWakeup::OtherCacheOrIdle,
+        affinity_target: AffinityTarget::Rotor,
+    },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
         scaling: TunableScaling::Log,

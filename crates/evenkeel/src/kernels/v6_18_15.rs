@@ -1,6 +1,7 @@
 //! v6.18.15 as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
-use crate::kernel::{Features, Kernel, TopologyRules};
+use crate::kernel::{Features, Kernel, PlacementRules, TopologyRules};
+use crate::select::rules::SlowPath;
 use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 
 /// v6.18.15 as Debian builds it for amd64.
@@ -22,5 +23,10 @@ pub const V6_18_15: Kernel = Kernel {
     features_known: V6_12_117.features_known.difference(Features::DOUBLE_TICK),
     // Domain lines carry the level's name, and imbalances are counted by kind (spec 1 §15).
     schedstat_version: 17,
+    placement: PlacementRules {
+        // Groups are judged by all their CPUs again, also those the task may not use (spec 4 §9.1).
+        slow_path: SlowPath::ClassesOfAllCpus,
+        ..V6_12_117.placement
+    },
     ..V6_12_117
 };

@@ -1,6 +1,6 @@
 //! v6.1.192, the last series of the classic completely fair scheduler, as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
-use crate::kernel::{CfsTunables, Features, Kernel, TopologyRules, Tunables};
+use crate::kernel::{CfsTunables, Features, Kernel, PlacementRules, TopologyRules, Tunables};
 use crate::topology::rules::{
     AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
     SiblingPriority, X86Capacity,
@@ -76,5 +76,12 @@ pub const V6_1_192: Kernel = Kernel {
     features_known: V6_12_117.features_known.difference(EEVDF).union(CLASSIC).union(Features::SIS_PROP),
     // Idle types in the order idle, busy, newly idle (spec 1 §15).
     schedstat_version: 15,
+    placement: PlacementRules {
+        // No task sleeps on a queue, so there is none to ignore (spec 4 §6).
+        sync_ignores_delayed: false,
+        // Clusters are not looked at in wake-ups (spec 4 §18).
+        searches_clusters: false,
+        ..V6_12_117.placement
+    },
     ..V6_12_117
 };

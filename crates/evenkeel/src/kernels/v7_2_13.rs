@@ -1,6 +1,7 @@
 //! v7.2.13 as a delta from v6.18.15.
 use super::v6_18_15::V6_18_15;
-use crate::kernel::{Features, Kernel, LlcBalancingTunables, TopologyRules, Tunables};
+use crate::kernel::{Features, Kernel, LlcBalancingTunables, PlacementRules, TopologyRules, Tunables};
+use crate::select::rules::{IdlePolicyCpus, SlowPath, UnequalSearch};
 use crate::topology::rules::{LevelWeight, LlcId, LlcSharing, PackageLevel};
 
 /// v7.2.13 as Debian builds it for amd64.
@@ -40,5 +41,14 @@ pub const V7_2_13: Kernel = Kernel {
         .union(Features::HRTICK_DL)
         .union(Features::NI_RATE),
     features_known: V6_18_15.features_known.union(Features::NI_RATE).union(Features::PARANOID_AVG),
+    placement: PlacementRules {
+        // An idle-policy task does not take a CPU of its like for idle (spec 4 §2).
+        idle_policy_cpus: IdlePolicyCpus::IdleForOthers,
+        // On unequal CPUs idle cores come first (spec 4 §8.5).
+        unequal: UnequalSearch::FirstFitByCore,
+        // Groups are judged by the CPUs the task may use (spec 4 §9.1).
+        slow_path: SlowPath::ClassesOfAllowedCpus,
+        ..V6_18_15.placement
+    },
     ..V6_18_15
 };

@@ -49,12 +49,12 @@ impl<O: Observer> Sched<O> {
         if chosen.is_none() && self.feat(Features::WA_WEIGHT) {
             chosen = self.wake_affine_weight(domain, task, this, prev, sync);
         }
-        if chosen != Some(this) {
+        if chosen != Some(this) && !(chosen.is_some() && self.kernel.placement.counts_prev_as_affine) {
             return prev;
         }
         let stats = &mut self.topo.domains[domain.index()].stats;
         stats.ttwu_move_affine = stats.ttwu_move_affine.wrapping_add(1);
-        this
+        chosen.unwrap_or(prev)
     }
 
     fn wake_affine_idle(&self, this: CpuId, prev: CpuId, sync: bool) -> Option<CpuId> {
@@ -62,11 +62,12 @@ impl<O: Observer> Sched<O> {
         if self.idle_cpu(this) && self.topo.cpus_share_cache(this, prev) {
             return Some(if self.idle_cpu(prev) { prev } else { this });
         }
-        let delayed = self.root(this).h_nr_delayed;
+        let rules = &self.kernel.placement;
+        let delayed = if rules.sync_ignores_delayed { self.root(this).h_nr_delayed } else { 0 };
         if sync && self.rqs[this.index()].nr_running - delayed == 1 {
             return Some(this);
         }
-        self.idle_cpu(prev).then_some(prev)
+        (rules.prefers_idle_prev && self.idle_cpu(prev)).then_some(prev)
     }
 
     fn wake_affine_weight(
