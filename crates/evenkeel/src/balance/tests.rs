@@ -617,39 +617,3 @@ fn the_turn_names_the_cpu_whose_it_is() {
     assert!(!Turn::WorkArrived.is_for(CpuId(0)) && !Turn::NotCandidate.is_for(CpuId(0)));
     assert_ne!(ActiveReason::Failures, ActiveReason::Misfit);
 }
-
-#[test]
-fn an_idle_cpu_does_not_look_at_the_last_task_of_a_queue() {
-    let mut bench = Bench::new(&caches(1, 4));
-    bench.hog(1, "0-3");
-    bench.hog(1, "0-3");
-    bench.settle(1);
-    bench.advance(MS);
-    bench.sched.update_rq_clock(CpuId(1));
-    let sd = bench.sd(0, "MC");
-    let mut env = bench.sched.new_env(CpuId(0), CpuId(0), sd, IdleType::Idle);
-    env.src_cpu = CpuId(1);
-    (env.imbalance, env.migration_type, env.loop_max) = (5, MigrationType::Task, 2);
-    assert_eq!(bench.sched.detach_tasks(&mut env), 1);
-    assert_eq!((env.loop_, env.imbalance), (1, 4));
-    bench.sched.attach_tasks(&env);
-    bench.drain();
-}
-
-#[test]
-fn a_level_that_just_fits_the_idle_period_is_balanced_and_its_time_noted() {
-    let mut bench = Bench::with_cost(&caches(1, 4), CostModel { pass: 40 * US, ..CostModel::ZERO });
-    bench.advance(100 * MS);
-    let (now, root) = (bench.sched.jiffies(), bench.sched.topo.cpus[0].root);
-    let domain = bench.domain(0, "MC");
-    (domain.max_newidle_lb_cost, domain.newidle_ratio, domain.last_balance) = (50 * US, 1023, now);
-    let rq = &mut bench.sched.rqs[0];
-    (rq.avg_idle, rq.next_balance) = (50 * US, now + 1000);
-    bench.sched.sched_balance_newidle(CpuId(0));
-    assert_eq!(bench.gates()[0], NewIdleGate::NotOverloaded);
-    assert_eq!(bench.sched.rqs[0].next_balance, now + 1, "the interval of an idle CPU: 4 ms");
-    bench.sched.topo.roots[root.index()].overloaded = true;
-    bench.sched.observer.0.clear();
-    bench.sched.sched_balance_newidle(CpuId(0));
-    assert!(matches!(bench.gates()[0], NewIdleGate::Passed { cost: 40_000, .. }));
-}

@@ -8,11 +8,12 @@
 //! and §8. Left out: core scheduling, stacking on per-CPU kernel threads (there are none).
 use super::SelectReason;
 use super::rules::{IdlePolicyCpus, IdleSearch};
+use super::steps::{AskedAs, PlacementStep};
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::mask::CpuMask;
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::topology::SdFlags;
 
@@ -44,6 +45,13 @@ impl<O: Observer> Sched<O> {
         }
     }
 
+    /// Whether it is usable and big enough for the task; told to the observer.
+    fn ask(&mut self, task: TaskId, cpu: CpuId, role: AskedAs) -> bool {
+        let (idle, fits) = (self.usable(task, cpu), self.task_fits_cpu(task, cpu));
+        self.emit(|_| Event::Placement { task, step: PlacementStep::Asked { cpu, role, idle, fits } });
+        idle && fits
+    }
+
     /// The CPU for a task that wakes up, near `target`; `prev` is where it was (spec 4 §7).
     pub(super) fn select_idle_sibling(
         &mut self,
@@ -55,16 +63,12 @@ impl<O: Observer> Sched<O> {
         if self.topo.asym_capacity {
             self.sync_entity_load_avg(task);
         }
-        if self.usable(task, target) && self.task_fits_cpu(task, target) {
+        if self.ask(task, target, AskedAs::Target) {
             return (target, SelectReason::IdleTarget);
         }
         let clusters = self.topo.cluster_active && self.kernel.placement.searches_clusters;
         let mut prev_near = None;
-        if prev != target
-            && self.topo.cpus_share_cache(prev, target)
-            && self.usable(task, prev)
-            && self.task_fits_cpu(task, prev)
-        {
+        if prev != target && self.topo.cpus_share_cache(prev, target) && self.ask(task, prev, AskedAs::Prev) {
             if !clusters || self.topo.cpus_share_resources(prev, target) {
                 return (prev, SelectReason::IdlePrev);
             }
@@ -79,9 +83,8 @@ impl<O: Observer> Sched<O> {
         if recent != prev
             && recent != target
             && self.topo.cpus_share_cache(recent, target)
-            && self.usable(task, recent)
+            && self.ask(task, recent, AskedAs::Recent)
             && self.tasks[task].allowed.contains(asked)
-            && self.task_fits_cpu(task, recent)
         {
             if !clusters || self.topo.cpus_share_resources(recent, target) {
                 return (recent, SelectReason::IdleRecent);
@@ -145,7 +148,10 @@ impl<O: Observer> Sched<O> {
         if self.feat(Features::SIS_UTIL)
             && let Some(shared) = self.topo.cpus[target.index()].sd_llc_shared
         {
-            budget.left = i64::from(self.topo.shared[shared.index()].nr_idle_scan) + 1;
+            let limit = self.topo.shared[shared.index()].nr_idle_scan;
+            let step = PlacementStep::Scan { domain: llc, for_core: has_idle_cores, limit };
+            self.emit(|_| Event::Placement { task, step });
+            budget.left = i64::from(limit) + 1;
             if budget.left == 1 {
                 return None;
             }

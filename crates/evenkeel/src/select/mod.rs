@@ -23,6 +23,7 @@ pub mod capacity;
 mod idle;
 pub mod rules;
 mod slow;
+pub mod steps;
 
 /// Why a CPU was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
