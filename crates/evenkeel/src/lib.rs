@@ -33,6 +33,7 @@ pub mod list;
 pub mod observe;
 pub mod pelt;
 pub mod pick;
+pub mod queue_rules;
 pub mod rq;
 pub mod sched;
 pub mod select;
