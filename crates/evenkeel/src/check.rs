@@ -106,14 +106,14 @@ impl<O: Observer> Sched<O> {
         assert_eq!(timeline, waiting, "CPU {cpu}: those who wait");
         for waiting in queue.timeline.entries() {
             let entity = entity(&waiting.se);
-            assert_eq!((waiting.deadline, waiting.vruntime), (entity.deadline, entity.vruntime), "CPU {cpu}");
+            assert_eq!((waiting.key, waiting.vruntime), (queue.key_of(entity), entity.vruntime), "CPU {cpu}");
         }
-        let weights: u64 = waiting.iter().map(|se| entity(se).weight()).sum();
+        let weights: u64 = waiting.iter().map(|se| queue.mean_weight(entity(se)) as u64).sum();
         assert_eq!(queue.avg_load, weights, "CPU {cpu}: sum of waiting weights");
         let keys: i64 = waiting
             .iter()
             .map(|se| {
-                entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64 * entity(se).weight() as i64
+                entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64 * queue.mean_weight(entity(se))
             })
             .sum();
         assert_eq!(queue.avg_vruntime, keys, "CPU {cpu}: sum of keys");

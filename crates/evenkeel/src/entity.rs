@@ -4,6 +4,7 @@
 //! (`parent`, `my_queue`) but are not created yet: every entity is a task on the root queue of its CPU.
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::pelt::SchedAvg;
+use crate::queue_rules::VirtualTime;
 use crate::time::{Jiffies, Ns};
 use crate::timeline::Timeline;
 use crate::weight::{LoadWeight, scale_load_down};
@@ -33,6 +34,8 @@ pub struct Entity {
     pub deadline: u64,
     /// Off the queue: lag to keep. Current: the deadline for which it is protected from preemption.
     pub vlag: i64,
+    /// Current: the virtual time until which it is protected, in kernels that keep it apart from the lag.
+    pub vprot: u64,
     /// Slice, ns.
     pub slice: Ns,
     /// Load tracking.
@@ -89,7 +92,13 @@ pub struct CfsRq {
     pub curr: Option<SeId>,
     /// The entity to prefer at the next pick, if it is eligible.
     pub next: Option<SeId>,
-    /// Reference point of virtual time.
+    /// Classic CFS: the entity that was preempted, to return to.
+    pub last: Option<SeId>,
+    /// Classic CFS: the entity to pass over once.
+    pub skip: Option<SeId>,
+    /// What virtual time is here.
+    pub virtual_time: VirtualTime,
+    /// Reference point of virtual time; classic CFS: the smallest virtual runtime so far (`min_vruntime`).
     pub zero_vruntime: u64,
     /// Sum over the waiting entities of `(vruntime - zero_vruntime) * weight`.
     pub avg_vruntime: i64,
@@ -118,6 +127,9 @@ impl CfsRq {
             timeline: Timeline::default(),
             curr: None,
             next: None,
+            last: None,
+            skip: None,
+            virtual_time: VirtualTime::default(),
             zero_vruntime: (1u64 << 20).wrapping_neg(),
             avg_vruntime: 0,
             avg_load: 0,

@@ -256,6 +256,7 @@ impl<O: Observer> Sched<O> {
             vruntime: 0,
             deadline: 0,
             vlag: 0,
+            vprot: 0,
             slice: clamp_slice(params.slice, self.base_slice),
             avg: crate::pelt::SchedAvg::default(),
             cfs_rq: QueueId(0),

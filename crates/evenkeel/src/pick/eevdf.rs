@@ -224,6 +224,7 @@ mod tests {
             vruntime: vruntime as u64,
             deadline: deadline as u64,
             vlag: 0,
+            vprot: 0,
             slice: RULES.base_slice,
             avg: SchedAvg::default(),
             cfs_rq: QueueId(0),
