@@ -4,6 +4,7 @@
 //! |---|---|
 //! | no task starts | an error |
 //! | a loop repeats forever (or a million times) and takes no time | an error: a simulator would never come back |
+//! | tasks that fork each other in a circle before any of them takes time | an error, for the same reason |
 //! | a CPU the machine does not have | an error ([`check_against`]) |
 //! | a task waits for something that nobody ever does | a warning ([`unmatched_waits`]; the scenario reader refuses it) |
 //! | a barrier that opens at the first arrival, or asks for more arrivals than there are tasks | a warning |
@@ -30,6 +31,7 @@ pub fn check(workload: &Workload) -> Result<Vec<Warning>, InputError> {
     for task in &workload.tasks {
         check_takes_time(workload, task)?;
     }
+    check_forks(workload)?;
     Ok(barrier_warnings(workload))
 }
 
@@ -45,6 +47,47 @@ fn check_takes_time(workload: &Workload, task: &TaskSpec) -> Result<(), InputErr
     let origin = phase.and_then(|phase| phase.origin).or(task.origin);
     let expected = "an operation that runs, sleeps or waits in the loop";
     Err(InputError::in_workload(workload, origin, found, expected))
+}
+
+/// Refuses definitions whose forks lead back to themselves before time has passed: one instance would become
+/// endlessly many in the same instant.
+fn check_forks(workload: &Workload) -> Result<(), InputError> {
+    let at_once: Vec<_> = workload.tasks.iter().map(forks_at_once).collect();
+    for start in running_tasks(workload) {
+        let mut pending = vec![start];
+        let mut seen = BTreeSet::new();
+        while let Some(index) = pending.pop() {
+            for &(child, origin) in &at_once[index] {
+                if child == start {
+                    let name = &workload.tasks[start].name;
+                    let found = format!("task `{name}` is forked again and again without time passing");
+                    return Err(InputError::in_workload(workload, origin, found, "work before the fork"));
+                }
+                if seen.insert(child) {
+                    pending.push(child);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The definitions a new instance forks before its first operation that takes time, and where.
+fn forks_at_once(task: &TaskSpec) -> Vec<(usize, Option<Origin>)> {
+    let mut forks = Vec::new();
+    for phase in task.program.phases.iter().filter(|phase| phase.repeat != Repeat::Times(0)) {
+        for (index, op) in phase.ops.iter().enumerate() {
+            match op {
+                _ if op.takes_time() => return forks,
+                // A row of equal forks says no more than one.
+                Op::Fork(spec) if forks.last().is_none_or(|&(last, _)| last != spec.0 as usize) => {
+                    forks.push((spec.0 as usize, phase.op_origin(index)));
+                }
+                _ => {}
+            }
+        }
+    }
+    forks
 }
 
 /// Refuses CPUs beyond the machine's `ncpus`: in affinities, in the timeline, and as the CPU a task starts from.
@@ -183,8 +226,9 @@ fn barrier_warnings(workload: &Workload) -> Vec<Warning> {
         let may_fork = users.iter().any(|&(_, _, forked)| forked);
         let arrivers: u64 = users.iter().map(|&(instances, _, _)| u64::from(instances)).sum();
         if !may_fork && u64::from(parties) > arrivers {
+            let come = if arrivers == 1 { "task comes" } else { "tasks come" };
             let message =
-                format!("barrier `{name}` needs {parties} arrivals but only {arrivers} tasks come to it");
+                format!("barrier `{name}` needs {parties} arrivals but only {arrivers} {come} to it");
             warnings.push(Warning::in_workload(workload, origin, message, "it may never open"));
         }
     }

@@ -134,28 +134,34 @@ impl Place {
         let source = workload.sources.get(origin.source as usize)?;
         let line = source.text.lines().nth(origin.line.checked_sub(1)? as usize)?;
         let before = origin.column.checked_sub(1)? as usize;
-        let width = word_width(line.chars().skip(before));
-        Some(Self::in_line(&source.name, line, origin.line, before, width))
+        let at = line.char_indices().nth(before).map_or(line.len(), |(at, _)| at);
+        let width = word_width(line[at..].chars());
+        Some(Self::in_line(&source.name, line, origin.line, at, before, width))
     }
 
-    /// The place `before` characters into line number `line_number`.
-    fn in_line(file: &str, line: &str, line_number: u32, before: usize, width: usize) -> Self {
-        let length = line.chars().count();
-        let (skip, keep) = if length <= SHOWN_CHARACTERS_MAX {
-            (0, length)
+    /// The place at byte `at` of line number `line_number`, which is `before` characters into the line. Looks only
+    /// at what will be shown: a file may be one long line with thousands of warnings.
+    fn in_line(file: &str, line: &str, line_number: u32, at: usize, before: usize, width: usize) -> Self {
+        let (left, right) = line.split_at(at);
+        let after = right.chars().take(SHOWN_CHARACTERS_MAX + 1).count();
+        let (shown_before, shown_after) = if before + after <= SHOWN_CHARACTERS_MAX {
+            (before, after)
         } else {
-            let skip = before.saturating_sub(SHOWN_BEFORE).min(length - SHOWN_CHARACTERS_MAX);
-            (skip, SHOWN_CHARACTERS_MAX)
+            let least = SHOWN_CHARACTERS_MAX.saturating_sub(after);
+            let shown_before = before.min(SHOWN_BEFORE).max(least);
+            (shown_before, SHOWN_CHARACTERS_MAX - shown_before)
         };
+        let start = left.char_indices().rev().take(shown_before).last().map_or(at, |(start, _)| start);
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
         let mut text = String::new();
-        if skip > 0 {
+        if shown_before < before {
             text.push('…');
         }
-        text.extend(line.chars().skip(skip).take(keep).map(|c| if c.is_control() { ' ' } else { c }));
-        if skip + keep < length {
+        text.extend(line[start..].chars().take(shown_before + shown_after).map(printable));
+        if shown_after < after {
             text.push('…');
         }
-        let caret = before - skip.min(before) + usize::from(skip > 0);
+        let caret = shown_before + usize::from(shown_before < before);
         let room = text.chars().count().saturating_sub(caret).max(1);
         Self {
             file: file.into(),
@@ -176,7 +182,7 @@ fn word_width(mut rest: impl Iterator<Item = char>) -> usize {
         c if c.is_alphanumeric() || c == '_' => {
             1 + rest.take_while(|&c| c.is_alphanumeric() || c == '_').count()
         }
-        '[' => 1 + rest.take_while(|&c| c == '[').count(),
+        '[' => 1 + rest.take_while(|c| !c.is_whitespace()).count(),
         _ => 1,
     }
 }
@@ -234,11 +240,12 @@ impl<'a> Text<'a> {
 
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         let (line_index, start, before) = self.locate(span.start);
-        let line = self.text[start..].lines().next().unwrap_or("");
+        let end = self.line_starts.get(line_index + 1).map_or(self.text.len(), |&next| next - 1);
+        let line = self.text[start..end].trim_end_matches('\r');
         let from = self.floor_char_boundary(span.start);
         let to = self.floor_char_boundary(span.end.min(start + line.len())).max(from);
-        let width = self.text[from..to].chars().count();
-        Place::in_line(self.name, line, as_u32(line_index + 1), before, width)
+        let width = self.text[from..to].chars().take(SHOWN_CHARACTERS_MAX).count();
+        Place::in_line(self.name, line, as_u32(line_index + 1), (from - start).min(line.len()), before, width)
     }
 
     pub(crate) fn error(

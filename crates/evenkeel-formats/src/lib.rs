@@ -1,16 +1,20 @@
 //! Readers and writers of the files evenkeel understands: machines, scenarios, rt-app workloads, recordings.
 //!
 //! [`machine`] reads what hardware a run happens on. What tasks do is read by [`rtapp`] (the JSON scheduler
-//! developers exchange). It reports faults through [`diagnostic`], and [`checks`] finds what is wrong with a
-//! workload without running it. What real kernels did is read by [`recording`] and compared with by [`conform`].
+//! developers exchange) and [`scenario`] (our own TOML: machine, kernel, tasks and duration in one commented
+//! file); [`load`] tells which of the two a text is. Both report faults through [`diagnostic`], and [`checks`]
+//! finds what is wrong with a workload without running it. What real kernels did is read by [`recording`] and
+//! compared with by [`conform`].
 
 pub mod checks;
 pub mod conform;
 pub mod diagnostic;
+pub mod load;
 pub mod machine;
 mod objects;
 pub mod recording;
 pub mod rtapp;
+pub mod scenario;
 mod tree;
 
 /// The file name without directories and its last extension.

@@ -10,7 +10,6 @@ pub(crate) enum Class {
     Barrier,
     Semaphore,
     Timer,
-    #[expect(dead_code, reason = "rt-app has no channels")]
     Channel,
 }
 

@@ -1,5 +1,7 @@
 //! Machines from presets, one line, sysfs trees and recordings.
-use evenkeel::topology::Machine;
+use evenkeel::ids::CpuId;
+use evenkeel::kernels;
+use evenkeel::topology::{Domains, Machine};
 use evenkeel_formats::machine::{self, describe, load, oneline, presets, save, sysfs};
 use expect_test::{Expect, expect};
 use flate2::read::GzDecoder;
@@ -166,6 +168,12 @@ fn sysfs_notes_and_refusals() {
     assert!(machine.itmt);
     assert_eq!(machine.cpus[3].asym_priority, Some(40));
     assert_eq!(loaded.notes.len(), 3, "{:?}", loaded.notes);
+
+    // A CPU of which nothing is known.
+    file("cpu/online", "0-3");
+    let notes = sysfs::read_directory(&scratch.0).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("CPUs 2 have no topology")), "{notes:?}");
+    file("cpu/online", "0-1,3");
 
     // Announced as off: no priorities.
     scratch.write("kernel/debug/x86/sched_itmt_enabled", "N\n");
@@ -362,6 +370,11 @@ fn one_line_numbers_follow_the_words() {
     // Spec 1 §17 (d): a ring of four nodes.
     let ring = machine("4 nodes x 2 cores, ring 10/20/30");
     assert_eq!(ring.distances, [10, 20, 30, 20, 20, 10, 20, 30, 30, 20, 10, 20, 20, 30, 20, 10]);
+    let unused = oneline::parse("2 sockets x 4 cores, distance 10/12/21").unwrap();
+    assert_eq!(
+        unused.notes,
+        ["no two nodes share a socket: distance 12 is not used, all nodes are 21 apart"]
+    );
     // Spec 1 §18: a line of four nodes.
     let row = machine("4 nodes x 1 core, line 10/20/30/40");
     assert_eq!(row.distances[..4], [10, 20, 30, 40]);
@@ -559,10 +572,63 @@ fn presets_are_valid_and_described() {
 }
 
 #[test]
+fn every_kernel_builds_the_domains_of_every_preset() {
+    for preset in presets() {
+        let machine = preset.machine();
+        for kernel in kernels::ALL {
+            if let Err(error) = Domains::build(&machine, kernel, 0) {
+                panic!("{} {}: {error}", preset.name, kernel.build);
+            }
+        }
+    }
+}
+
+/// The names of the domains of CPU 0, and the groups of the last one.
+fn domains_of_cpu_0(preset: &str) -> (Vec<String>, Vec<String>) {
+    let machine = load(preset).unwrap();
+    let domains = Domains::build(&machine, kernels::DEFAULT, 0).unwrap();
+    let chain: Vec<_> = domains.chain(CpuId(0)).map(|id| &domains.domains[id.index()]).collect();
+    let top = chain.last().unwrap();
+    let groups = domains.ring(top.groups).map(|id| domains.groups[id.index()].span.to_string());
+    (chain.iter().map(|domain| domain.name.to_string()).collect(), groups.collect())
+}
+
+#[test]
+fn the_bulldozer_has_the_groups_of_the_wasted_cores_paper() {
+    // Lozi et al. 2016 §3.2: for node 0 the first group holds nodes 0, 1, 2, 4 and 6, the second node 3 and those one hop
+    // from it, 1, 2, 4, 5 and 7; nodes 1 and 2 are two hops apart and in both.
+    let (_, groups) = domains_of_cpu_0("bulldozer-8n");
+    let cpus = |nodes: &[u32]| -> String {
+        let list: Vec<String> = nodes.iter().map(|node| format!("{}-{}", node * 8, node * 8 + 7)).collect();
+        evenkeel::mask::CpuMask::parse_list(&list.join(","), 64).unwrap().to_string()
+    };
+    assert_eq!(groups, [cpus(&[0, 1, 2, 4, 6]), cpus(&[1, 2, 3, 4, 5, 7])]);
+    assert_eq!(load("bulldozer-8n").unwrap().distance(1, 2), 22);
+}
+
+#[test]
+fn presets_have_the_levels_the_specification_gives_their_shape() {
+    let names = |preset: &str| domains_of_cpu_0(preset).0.join(" ");
+    // A node per socket holds several caches: PKG stays (spec 1 §17 (e)).
+    assert_eq!(names("epyc-7763-2s-nps1"), "SMT MC PKG NUMA");
+    // Several nodes in a package drop PKG, NODE takes its place (spec 1 §3.2); then same socket, other socket.
+    assert_eq!(names("epyc-7763-2s-nps4"), "SMT MC NODE NUMA NUMA");
+    assert_eq!(names("xeon-spr-snc4"), "SMT MC NUMA NUMA");
+    assert_eq!(names("xeon-e5-4s-80"), "SMT MC NUMA");
+    // P-cores are alone on their L2, which CLS then repeats; an E-core would have CLS instead of SMT.
+    assert_eq!(names("laptop-hybrid"), "SMT MC");
+    // Pairs widen MC, which starts as the core's own cache (spec 1 §3.3).
+    assert_eq!(names("ampere-altra"), "MC PKG");
+    // One shared cache on the generic table (spec 1 §17 (f2)).
+    assert_eq!(names("phone-biglittle"), "MC");
+}
+
+#[test]
 fn unknown_machines_list_what_was_tried_and_what_is_near() {
     let error = load("epyc-7763-nps1").unwrap_err().to_string();
     assert!(error.contains("no such file"), "{error}");
     assert!(error.contains("did you mean epyc-7763-2s-nps1"), "{error}");
+    assert!(load("zzz").unwrap_err().to_string().contains("presets: laptop-hybrid, "));
     assert!(load("bulldozer").unwrap_err().to_string().contains("did you mean bulldozer-8n"));
     assert!(load("").is_err());
 }
@@ -728,7 +794,7 @@ proptest! {
 
     /// Files of every format with a piece cut out or put in: a machine or an error, never a panic.
     #[test]
-    fn damaged_files_are_a_machine_or_an_error(file in 0usize..9, from in 0usize..4000, len in 0usize..60, put in ".{0,8}") {
+    fn damaged_files_are_a_machine_or_an_error(file in 0usize..9, from in 0usize..200_000, len in 0usize..60, put in ".{0,8}") {
         let texts = damaged_texts();
         let text = &texts[file % texts.len()];
         let from = (from % text.len()..).find(|&i| text.is_char_boundary(i)).unwrap();

@@ -326,11 +326,11 @@ fn odd_but_meaningful_files_are_read_with_warnings() {
               |
             1 | { "tasks": { "t": { "suspend", "run": 1, "barrier": "b" } } }
               |                                          ^^^^^^^^^ nobody ever waits here
-            nobody does `signal` on `t`
+            nobody signals or resumes `t`
              --> b.json:1:21
               |
             1 | { "tasks": { "t": { "suspend", "run": 1, "barrier": "b" } } }
-              |                     ^^^^^^^^^ waits here never end"#]],
+              |                     ^^^^^^^^^ a wait here never ends"#]],
     );
 }
 

@@ -18,7 +18,7 @@ use alloc::sync::Arc;
 
 impl<O: Observer> Sched<O> {
     /// Makes a change to a task that may be queued or running.
-    fn change_task(&mut self, task: TaskId, change: impl FnOnce(&mut Self)) {
+    pub(crate) fn change_task(&mut self, task: TaskId, change: impl FnOnce(&mut Self)) {
         let cpu = self.tasks[task].cpu;
         self.update_rq_clock(cpu);
         let queued = self.tasks[task].on_rq == OnRq::Queued;
@@ -27,14 +27,14 @@ impl<O: Observer> Sched<O> {
             self.dequeue_task(cpu, task, Dequeue::SAVE);
         }
         if running {
-            self.put_prev_task(cpu, task);
+            self.put_prev_task(task);
         }
         change(self);
         if queued {
             self.enqueue_task(cpu, task, Enqueue::RESTORE);
         }
         if running {
-            self.set_next_task(cpu, task);
+            self.set_next_task(cpu, task, false);
         }
     }
 
@@ -111,7 +111,7 @@ impl<O: Observer> Sched<O> {
     }
 
     fn apply_attributes(&mut self, task: TaskId, policy: FairPolicy, nice: i32, slice: Ns) {
-        let base_slice = self.base_slice;
+        let base_slice = self.rules.base_slice;
         let p = &mut self.tasks[task];
         p.policy = policy;
         p.nice = nice;
@@ -123,23 +123,11 @@ impl<O: Observer> Sched<O> {
         if load.weight == entity.load.weight {
             return;
         }
-        // The lag of a queued task was saved when it was taken off; in heavier units there is less of it.
-        entity.vlag =
-            (i128::from(entity.vlag) * i128::from(entity.load.weight) / i128::from(load.weight)) as i64;
         if new {
             entity.load = load;
             entity.avg.load_avg = entity.weight();
-            return;
-        }
-        let attached = entity.avg.last_update_time != 0;
-        let queue = &mut self.queues[entity.cfs_rq.index()];
-        if attached {
-            queue.detach_load(entity);
-        }
-        entity.load = load;
-        entity.avg.load_avg = entity.weight() * entity.avg.load_sum / entity.avg.divider();
-        if attached {
-            queue.attach_load(entity);
+        } else {
+            self.reweight_entity(self.tasks[task].se, load);
         }
     }
 }

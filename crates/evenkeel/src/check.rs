@@ -1,7 +1,8 @@
 //! The invariants of a scheduler's state, verified by recomputing everything that is kept incrementally.
 //!
 //! Meant for tests: [`Sched::check`] looks at every task and every queue, so its cost grows with the machine.
-use crate::ids::{CpuId, SeId};
+use crate::entity::CfsRq;
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::io::FairPolicy;
 use crate::observe::Observer;
 use crate::sched::Sched;
@@ -16,7 +17,10 @@ impl<O: Observer> Sched<O> {
     pub fn check(&self) {
         self.check_tasks();
         for rq in &self.rqs {
-            self.check_queue(rq.cpu);
+            self.check_cpu(rq.cpu);
+        }
+        for id in 0..self.queues.len() {
+            self.check_queue(QueueId(id as u32));
         }
         self.check_idle_records();
     }
@@ -42,7 +46,11 @@ impl<O: Observer> Sched<O> {
                 u32::from(queued),
                 "{task:?} must be on one list iff it is queued"
             );
-            assert_eq!(entity.cfs_rq.0, p.cpu.0, "{task:?}: entity and task are on different CPUs");
+            let queue = &self.queues[entity.cfs_rq.index()];
+            if p.state != TaskState::New {
+                assert_eq!(queue.cpu, p.cpu, "{task:?}: entity and task are on different CPUs");
+                assert_eq!(queue.group, p.group, "{task:?} is on the queue of another group");
+            }
             match p.state {
                 TaskState::Running => {
                     assert!(queued && !entity.sched_delayed, "{task:?} runs but is not queued")
@@ -64,62 +72,81 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    fn check_queue(&self, cpu: CpuId) {
+    /// What a CPU knows about all its queues together.
+    fn check_cpu(&self, cpu: CpuId) {
         let rq = &self.rqs[cpu.index()];
-        let queue = self.root(cpu);
-        let members: Vec<SeId> = self
+        let queued: Vec<TaskId> = self
             .tasks
             .iter()
             .filter(|(_, p)| p.cpu == cpu && p.on_rq == OnRq::Queued)
-            .map(|(_, p)| p.se)
+            .map(|(task, _)| task)
             .collect();
-        let entity = |se: &SeId| &self.entities[se.index()];
-        let count = members.len() as u32;
-        assert_eq!(queue.nr_running, count, "CPU {cpu}: nr_running");
-        assert_eq!(queue.h_nr_queued, count, "CPU {cpu}: h_nr_queued");
+        let count = queued.len() as u32;
         assert_eq!(rq.cfs_tasks.len(), count, "CPU {cpu}: length of the task list");
         let stopper = u32::from(!rq.stop_works.is_empty());
         assert_eq!(rq.nr_running, count + stopper, "CPU {cpu}: rq.nr_running");
-        let delayed = members.iter().filter(|se| entity(se).sched_delayed).count() as u32;
-        assert_eq!(queue.h_nr_delayed, delayed, "CPU {cpu}: h_nr_delayed");
-        let of_idle_policy =
-            |se: &&SeId| entity(se).task.is_some_and(|task| self.tasks[task].policy == FairPolicy::Idle);
-        let idle = members.iter().filter(of_idle_policy).count() as u32;
-        assert_eq!(queue.idle_h_nr_running, idle, "CPU {cpu}: idle_h_nr_running");
-        let weight: u64 = members.iter().map(|se| entity(se).load.weight).sum();
-        assert_eq!(queue.load_weight, weight, "CPU {cpu}: weight");
-        let util_est: u32 = members
+        assert_eq!(self.root(cpu).h_nr_queued, count, "CPU {cpu}: tasks below the root queue");
+        let delayed = queued.iter().filter(|task| self.entity(**task).sched_delayed);
+        let util_est: u64 = queued
             .iter()
-            .filter(|se| !entity(se).sched_delayed)
-            .filter_map(|se| entity(se).task)
-            .map(|task| self.util_est(task) as u32)
+            .filter(|task| !self.entity(**task).sched_delayed)
+            .map(|task| self.util_est(*task))
             .sum();
-        // A delayed task that another CPU took over carries no estimate there: the sum may only be exceeded.
-        assert!(queue.avg.util_est <= util_est + 1024 * delayed, "CPU {cpu}: util_est");
+        // An estimate that changed while its task was delayed may leave a remainder of at most one CPU each.
+        let sum = u64::from(self.root(cpu).avg.util_est);
+        assert!(sum <= util_est + 1024 * delayed.count() as u64, "CPU {cpu}: util_est {sum} of {util_est}");
+        let mut level = rq.curr.map(|task| self.tasks[task].se);
+        while let Some(se) = level {
+            let entity = &self.entities[se.index()];
+            let current = self.queues[entity.cfs_rq.index()].curr;
+            assert_eq!(current, Some(se), "CPU {cpu}: the running task's chain of current entities");
+            level = entity.parent;
+        }
+        if rq.curr.is_none() && !rq.need_resched {
+            assert_eq!(count, 0, "CPU {cpu} is idle although {count} tasks are queued");
+        }
+    }
 
-        let curr = rq.curr.map(|task| self.tasks[task].se);
-        assert_eq!(queue.curr, curr, "CPU {cpu}: current entity");
+    fn check_queue(&self, id: QueueId) {
+        let queue = &self.queues[id.index()];
+        let members: Vec<SeId> = (0..self.entities.len() as u32)
+            .map(SeId)
+            .filter(|se| self.entities[se.index()].cfs_rq == id && self.entities[se.index()].on_rq)
+            .collect();
+        let entity = |se: &SeId| &self.entities[se.index()];
+        assert_eq!(queue.nr_running, members.len() as u32, "{id:?}: nr_running");
+        let below = |count: fn(&CfsRq) -> u32, own: &dyn Fn(TaskId) -> bool| -> u32 {
+            let of = |se: &SeId| match (entity(se).task, entity(se).my_queue) {
+                (Some(task), _) => u32::from(own(task)),
+                (None, Some(child)) => count(&self.queues[child.index()]),
+                (None, None) => 0,
+            };
+            members.iter().map(of).sum()
+        };
+        assert_eq!(queue.h_nr_queued, below(|queue| queue.h_nr_queued, &|_| true), "{id:?}: h_nr_queued");
+        let delayed = below(|queue| queue.h_nr_delayed, &|task| self.entity(task).sched_delayed);
+        assert_eq!(queue.h_nr_delayed, delayed, "{id:?}: h_nr_delayed");
+        let of_idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
+        let child_idle = |queue: &CfsRq| if queue.idle { queue.h_nr_queued } else { queue.idle_h_nr_running };
+        assert_eq!(queue.idle_h_nr_running, below(child_idle, &of_idle_policy), "{id:?}: idle_h_nr_running");
+        let weight: u64 = members.iter().map(|se| entity(se).load.weight).sum();
+        assert_eq!(queue.load_weight, weight, "{id:?}: weight");
+
+        let curr = queue.curr.filter(|se| entity(se).on_rq);
         let mut waiting: Vec<SeId> = members.iter().copied().filter(|se| Some(*se) != curr).collect();
         let mut timeline: Vec<SeId> = queue.timeline.entries().iter().map(|waiting| waiting.se).collect();
         waiting.sort_unstable();
         timeline.sort_unstable();
-        assert_eq!(timeline, waiting, "CPU {cpu}: those who wait");
+        assert_eq!(timeline, waiting, "{id:?}: those who wait");
         for waiting in queue.timeline.entries() {
             let entity = entity(&waiting.se);
-            assert_eq!((waiting.key, waiting.vruntime), (queue.key_of(entity), entity.vruntime), "CPU {cpu}");
+            assert_eq!((waiting.key, waiting.vruntime), (queue.key_of(entity), entity.vruntime), "{id:?}");
         }
-        let weights: u64 = waiting.iter().map(|se| queue.mean_weight(entity(se)) as u64).sum();
-        assert_eq!(queue.avg_load, weights, "CPU {cpu}: sum of waiting weights");
-        let keys: i64 = waiting
-            .iter()
-            .map(|se| {
-                entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64 * queue.mean_weight(entity(se))
-            })
-            .sum();
-        assert_eq!(queue.avg_vruntime, keys, "CPU {cpu}: sum of keys");
-        if rq.curr.is_none() && !rq.need_resched {
-            assert_eq!(count, 0, "CPU {cpu} is idle although {count} tasks are queued");
-        }
+        let weights: u64 = waiting.iter().map(|se| queue.mean_weight(entity(se))).sum();
+        assert_eq!(queue.avg_load, weights, "{id:?}: sum of waiting weights");
+        let key = |se: &SeId| entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64;
+        let keys: i64 = waiting.iter().map(|se| key(se) * queue.mean_weight(entity(se)) as i64).sum();
+        assert_eq!(queue.avg_vruntime, keys, "{id:?}: sum of keys");
     }
 
     fn check_idle_records(&self) {

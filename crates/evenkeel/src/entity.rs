@@ -1,8 +1,10 @@
 //! Scheduling entities and the queues they wait on: the data, and the accounting that must never be forgotten.
 //!
-//! In the kernel: `struct sched_entity`, `struct cfs_rq`. Specified in spec 2 §3. Group entities have their place
-//! (`parent`, `my_queue`) but are not created yet: every entity is a task on the root queue of its CPU.
-use crate::ids::{CpuId, QueueId, SeId, TaskId};
+//! A task's entity is on the queue of its task group on its CPU; the group's own entity is on the queue of the parent group,
+//! and so on up to the root queue of the CPU.
+//!
+//! In the kernel: `struct sched_entity`, `struct cfs_rq`. Specified in spec 2 §3.
+use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::pelt::SchedAvg;
 use crate::queue_rules::VirtualTime;
 use crate::time::{Jiffies, Ns};
@@ -48,9 +50,39 @@ pub struct Entity {
     pub my_queue: Option<QueueId>,
     /// The task it is; none for a group.
     pub task: Option<TaskId>,
+    /// How many levels above it: 0 on a root queue.
+    pub depth: u32,
+    /// Of a group: runnable tasks below, as last noted; it lags behind inside one operation.
+    pub runnable_weight: u64,
 }
 
 impl Entity {
+    /// An entity that is nowhere.
+    pub fn new(load: LoadWeight, slice: Ns) -> Self {
+        Self {
+            load,
+            on_rq: false,
+            sched_delayed: false,
+            custom_slice: false,
+            rel_deadline: false,
+            exec_start: 0,
+            sum_exec: 0,
+            prev_sum_exec: 0,
+            vruntime: 0,
+            deadline: 0,
+            vlag: 0,
+            vprot: 0,
+            slice,
+            avg: SchedAvg::default(),
+            cfs_rq: QueueId(0),
+            parent: None,
+            my_queue: None,
+            task: None,
+            depth: 0,
+            runnable_weight: 0,
+        }
+    }
+
     /// The weight in table units.
     #[inline]
     pub fn weight(&self) -> u64 {
@@ -76,6 +108,14 @@ pub struct Removed {
 pub struct CfsRq {
     /// Its CPU.
     pub cpu: CpuId,
+    /// The task group whose tasks it holds.
+    pub group: TgId,
+    /// The entity that represents it on the parent group's queue; none for a root queue.
+    pub owner: Option<SeId>,
+    /// The group is of the idle kind (`cpu.idle`).
+    pub idle: bool,
+    /// On the CPU's list of queues whose load is tracked.
+    pub on_list: bool,
     /// Sum of the full-resolution weights of queued entities, current included.
     pub load_weight: u64,
     /// Entities queued, current and delayed included.
@@ -84,7 +124,7 @@ pub struct CfsRq {
     pub h_nr_queued: u32,
     /// Delayed tasks in the subtree.
     pub h_nr_delayed: u32,
-    /// `SCHED_IDLE` tasks in the subtree.
+    /// `SCHED_IDLE` tasks, and tasks of idle groups, in the subtree.
     pub idle_h_nr_running: u32,
     /// The waiting entities.
     pub timeline: Timeline,
@@ -112,13 +152,25 @@ pub struct CfsRq {
     pub h_load: u64,
     /// When it was computed.
     pub last_h_load_update: Jiffies,
+    /// A jump of the averages has to be passed on to the parent group's queue.
+    pub propagate: bool,
+    /// By how much the sum of runnable time jumped.
+    pub prop_runnable_sum: i64,
+    /// The queue's part in its group's load.
+    pub tg_load_avg_contrib: u64,
+    /// When that was last brought up to date, ns.
+    pub last_update_tg_load_avg: Ns,
 }
 
 impl CfsRq {
-    /// An empty queue of `cpu`.
+    /// An empty root queue of `cpu`.
     pub fn new(cpu: CpuId) -> Self {
         Self {
             cpu,
+            group: TgId(0),
+            owner: None,
+            idle: false,
+            on_list: false,
             load_weight: 0,
             nr_running: 0,
             h_nr_queued: 0,
@@ -137,6 +189,10 @@ impl CfsRq {
             removed: Removed::default(),
             h_load: 0,
             last_h_load_update: 0,
+            propagate: false,
+            prop_runnable_sum: 0,
+            tg_load_avg_contrib: 0,
+            last_update_tg_load_avg: 0,
         }
     }
 

@@ -1,20 +1,22 @@
-//! The fair class's operations on a CPU's queue: enqueue, dequeue, account, pick, switch in and out.
+//! The fair class: a task joins, leaves, is picked and switched, on all levels of its task groups.
 //!
-//! The order of the steps inside each operation is behaviour: load tracking is not associative, and the running entity
-//! counts in the queue's sums but does not wait in it. A task that blocks while it has had more than its share is not
-//! taken off at once: it stays, *delayed*, and competes until it is picked, which is when it really leaves.
+//! A task that blocks while it has had more than its share is not taken off at once: it stays, *delayed*, and competes
+//! until it is picked, which is when it really leaves. A group whose last task leaves may stay delayed likewise.
 //!
-//! In the kernel: `enqueue_task_fair`, `dequeue_task_fair`, `update_curr`, `set_next_entity`, `put_prev_entity`.
-//! Specified in spec 2 §5. Left out: task groups, so every operation has one level.
-use crate::ids::{CpuId, SeId, TaskId};
+//! In the kernel: `enqueue_task_fair`, `dequeue_entities`, `pick_task_fair`, `pick_next_task_fair`,
+//! `check_preempt_wakeup_fair`. Specified in spec 2 §5.2, §5.3, §6.7.
+use crate::entity::{CfsRq, Entity};
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
-use crate::pick::eevdf::Rules;
+use crate::pick::cfs::wakeup_preempt_entity;
+use crate::pick::eevdf::PickMode;
+use crate::queue_rules::WakeupPreemption;
 use crate::sched::Sched;
 use crate::task::OnRq;
-use crate::weight::calc_delta_fair;
+use crate::timeline::vtime_before;
 use bitflags::bitflags;
 
 bitflags! {
@@ -49,80 +51,106 @@ bitflags! {
     }
 }
 
+/// By how much the counts of the queues above a task change.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    queued: u32,
+    delayed: u32,
+    idle: u32,
+}
+
 impl<O: Observer> Sched<O> {
-    /// The constants of the pick.
-    #[inline]
-    pub(crate) fn rules(&self) -> Rules {
-        Rules { features: self.kernel.features, base_slice: self.base_slice, tick: self.tick }
-    }
-
-    /// Accounts the running time of the queue's current entity (spec 2 §6.7).
-    pub(crate) fn update_curr(&mut self, cpu: CpuId) {
-        let rules = self.rules();
-        let queue = &mut self.queues[cpu.index()];
-        let Some(se) = queue.curr else { return };
-        let entity = &mut self.entities[se.index()];
-        let now = self.rqs[cpu.index()].clock_task;
-        let delta = now.wrapping_sub(entity.exec_start);
-        if delta as i64 <= 0 {
-            return;
-        }
-        entity.exec_start = now;
-        entity.sum_exec += delta;
-        entity.vruntime = entity.vruntime.wrapping_add(calc_delta_fair(delta, &entity.load));
-        let renewed = queue.update_deadline(&mut self.entities, se, &rules);
-        if let Some(task) = self.entities[se.index()].task {
-            self.emit(|_| Event::Runtime { task, runtime: delta });
-        }
-        let queue = &self.queues[cpu.index()];
-        if queue.nr_running == 1 {
-            return;
-        }
-        let entity = &self.entities[se.index()];
-        let preempted_short = || {
-            rules.features.contains(Features::PREEMPT_SHORT)
-                && !entity.is_protected()
-                && !queue.eligible(&self.entities, entity.vruntime)
-        };
-        if renewed || preempted_short() {
-            self.resched_curr(cpu, cpu);
-            self.clear_buddies(se);
+    fn counts_of(&self, task: TaskId) -> Counts {
+        let p = &self.tasks[task];
+        Counts {
+            queued: 1,
+            delayed: u32::from(self.entities[p.se.index()].sched_delayed),
+            idle: u32::from(p.policy == FairPolicy::Idle),
         }
     }
 
-    /// The entity is no longer marked as the next to run.
-    #[inline]
-    pub(crate) fn clear_buddies(&mut self, se: SeId) {
-        let queue = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
-        if queue.next == Some(se) {
-            queue.next = None;
-        }
+    /// The smallest slice of a queue's entities, which a group's entity takes over. Not needed at the root.
+    fn min_slice(&self, id: QueueId) -> Option<u64> {
+        let queue = &self.queues[id.index()];
+        queue.owner?;
+        let waiting = queue.timeline.entries().iter().map(|waiting| waiting.se);
+        let curr = queue.queued_curr(&self.entities).map(|(se, _)| se);
+        waiting.chain(curr).map(|se| self.entities[se.index()].slice).min()
     }
 
-    /// Puts a task on the queue of its CPU; the CPU's clock is up to date.
+    /// Puts a task on its queue on `cpu`, whose clock is up to date.
     pub(crate) fn enqueue_task(&mut self, cpu: CpuId, task: TaskId, flags: Enqueue) {
         let p = &self.tasks[task];
-        let se = p.se;
-        let delayed = self.entities[se.index()].sched_delayed;
-        if !(delayed && (p.on_rq == OnRq::Migrating || flags.contains(Enqueue::RESTORE))) {
+        let mut counts = self.counts_of(task);
+        if !(counts.delayed != 0 && (p.on_rq == OnRq::Migrating || flags.contains(Enqueue::RESTORE))) {
             self.util_est_enqueue(cpu, task);
         }
         if flags.contains(Enqueue::DELAYED) {
-            self.requeue_delayed_entity(cpu, se);
+            self.requeue_delayed_entity(self.tasks[task].se);
             return;
         }
-        self.enqueue_entity(cpu, se, flags);
-        let idle_policy = u32::from(self.tasks[task].policy == FairPolicy::Idle);
-        let queue = &mut self.queues[cpu.index()];
-        queue.h_nr_queued += 1;
-        queue.h_nr_delayed += u32::from(delayed);
-        queue.idle_h_nr_running += idle_policy;
+        let mut flags_here = flags;
+        let mut slice = None;
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            if self.entities[se.index()].on_rq {
+                if self.entities[se.index()].sched_delayed {
+                    self.requeue_delayed_entity(se);
+                }
+                break;
+            }
+            if let Some(slice) = slice {
+                self.entities[se.index()].slice = slice;
+                self.entities[se.index()].custom_slice = true;
+            }
+            self.enqueue_entity(se, flags_here);
+            slice = self.min_slice(self.entities[se.index()].cfs_rq);
+            self.add_counts(se, &mut counts);
+            flags_here = Enqueue::WAKEUP;
+            level = self.entities[se.index()].parent;
+        }
+        while let Some(se) = level {
+            self.refresh_above(se, &mut slice);
+            self.add_counts(se, &mut counts);
+            level = self.entities[se.index()].parent;
+        }
         self.add_nr_running(cpu);
         let clock = self.rqs[cpu.index()].clock;
         let p = &mut self.tasks[task];
         if !flags.contains(Enqueue::RESTORE) && p.last_queued == 0 {
             p.last_queued = clock;
         }
+    }
+
+    fn add_counts(&mut self, se: SeId, counts: &mut Counts) {
+        let queue = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
+        queue.h_nr_queued += counts.queued;
+        queue.h_nr_delayed += counts.delayed;
+        queue.idle_h_nr_running += counts.idle;
+        if queue.idle {
+            counts.idle = counts.queued;
+        }
+    }
+
+    fn sub_counts(&mut self, se: SeId, counts: &mut Counts) {
+        let queue = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
+        queue.h_nr_queued -= counts.queued;
+        queue.h_nr_delayed -= counts.delayed;
+        queue.idle_h_nr_running -= counts.idle;
+        if queue.idle {
+            counts.idle = counts.queued;
+        }
+    }
+
+    /// A level that was queued before and stays so: its load, weight and slice follow what changed below.
+    fn refresh_above(&mut self, se: SeId, slice: &mut Option<u64>) {
+        self.update_load_avg(se, Membership::Keep);
+        self.se_update_runnable(se);
+        self.update_cfs_group(se);
+        if let Some(slice) = *slice {
+            self.entities[se.index()].slice = slice;
+        }
+        *slice = self.min_slice(self.entities[se.index()].cfs_rq);
     }
 
     /// One more runnable task; the second one makes the root domain overloaded.
@@ -135,7 +163,7 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// Takes a task off the queue of its CPU; the clock is up to date. False if it stays, delayed.
+    /// Takes a task off its queue on `cpu`, whose clock is up to date. False if it stays, delayed.
     pub(crate) fn dequeue_task(&mut self, cpu: CpuId, task: TaskId, flags: Dequeue) -> bool {
         let p = &self.tasks[task];
         let delayed = self.entities[p.se.index()].sched_delayed;
@@ -149,7 +177,11 @@ impl<O: Observer> Sched<O> {
         if flags.contains(Dequeue::SLEEP) {
             self.util_est_update(cpu, task);
         }
-        self.dequeue_entities(cpu, task, flags)
+        if self.dequeue_entities(cpu, self.tasks[task].se, flags) {
+            return true;
+        }
+        self.emit(|_| Event::DelayDequeue { task, cpu });
+        false
     }
 
     /// A waiting task stops waiting (`sched_info_dequeue`).
@@ -164,192 +196,199 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// The part of dequeueing that a delayed task goes through later.
-    fn dequeue_entities(&mut self, cpu: CpuId, task: TaskId, flags: Dequeue) -> bool {
-        let se = self.tasks[task].se;
-        let was_delayed = self.entities[se.index()].sched_delayed;
+    /// The walk over the levels, also for a delayed task or group that leaves after all (spec 2 §5.2).
+    fn dequeue_entities(&mut self, cpu: CpuId, first: SeId, flags: Dequeue) -> bool {
         let sched_idle_before = self.sched_idle_cpu(cpu);
-        if !self.dequeue_entity(cpu, se, flags) {
-            self.emit(|_| Event::DelayDequeue { task, cpu });
-            return false;
+        let task = self.entities[first.index()].task;
+        let mut counts = match task {
+            Some(task) => self.counts_of(task),
+            None => Counts { queued: 0, delayed: 0, idle: 0 },
+        };
+        if flags.contains(Dequeue::DELAYED) {
+            // It is uncounted where its mark is cleared.
+            counts.delayed = 0;
         }
-        let idle_policy = u32::from(self.tasks[task].policy == FairPolicy::Idle);
-        let queue = &mut self.queues[cpu.index()];
-        queue.h_nr_queued -= 1;
-        // A delayed task that leaves for good was uncounted when its mark was cleared.
-        queue.h_nr_delayed -= u32::from(was_delayed && !flags.contains(Dequeue::DELAYED));
-        queue.idle_h_nr_running -= idle_policy;
-        self.rqs[cpu.index()].nr_running -= 1;
+        let queued = counts.queued;
+        let mut flags_here = flags;
+        let mut slice = None;
+        let mut level = Some(first);
+        while let Some(se) = level {
+            let id = self.entities[se.index()].cfs_rq;
+            if !self.dequeue_entity(se, flags_here) {
+                if se == first {
+                    return false;
+                }
+                slice = self.min_slice(id);
+                break;
+            }
+            self.sub_counts(se, &mut counts);
+            level = self.entities[se.index()].parent;
+            if self.queues[id.index()].load_weight != 0 {
+                slice = self.min_slice(id);
+                if let Some(above) = level
+                    && flags.contains(Dequeue::SLEEP)
+                {
+                    self.set_next_buddy(above);
+                }
+                break;
+            }
+            flags_here = (flags_here | Dequeue::SLEEP) - (Dequeue::DELAYED | Dequeue::SPECIAL);
+        }
+        while let Some(se) = level {
+            self.refresh_above(se, &mut slice);
+            self.sub_counts(se, &mut counts);
+            level = self.entities[se.index()].parent;
+        }
+        self.rqs[cpu.index()].nr_running -= queued;
         if !sched_idle_before && self.sched_idle_cpu(cpu) {
             self.rqs[cpu.index()].next_balance = self.jiffies();
         }
-        if flags.contains(Dequeue::DELAYED) {
+        if let Some(task) = task
+            && flags.contains(Dequeue::DELAYED)
+        {
             self.tasks[task].on_rq = OnRq::No;
             self.emit(|_| Event::DelayedGone { task, cpu });
         }
         true
     }
 
-    fn enqueue_entity(&mut self, cpu: CpuId, se: SeId, flags: Enqueue) {
-        let rules = self.rules();
-        let is_curr = self.queues[cpu.index()].curr == Some(se);
-        let initial = flags.contains(Enqueue::INITIAL);
-        if is_curr {
-            self.queues[cpu.index()].place(&mut self.entities, se, initial, &rules);
-        }
-        self.update_curr(cpu);
-        self.update_load_avg(se, Membership::Attach);
-        let queue = &mut self.queues[cpu.index()];
-        if !is_curr {
-            queue.place(&mut self.entities, se, initial, &rules);
-        }
-        let entity = &mut self.entities[se.index()];
-        queue.load_weight += entity.load.weight;
-        queue.nr_running += 1;
-        if flags.contains(Enqueue::MIGRATED) {
-            entity.exec_start = 0;
-        }
-        if !is_curr {
-            queue.insert_waiting(se, entity);
-        }
-        entity.on_rq = true;
-        if let Some(task) = entity.task {
-            self.rqs[cpu.index()].cfs_tasks.push_head(&mut self.tasks, task);
+    /// Whether an entity gives way to others: by policy, or because its group is of the idle kind.
+    pub(crate) fn se_is_idle(&self, se: SeId) -> bool {
+        let entity = &self.entities[se.index()];
+        match (entity.task, entity.my_queue) {
+            (Some(task), _) => self.tasks[task].policy == FairPolicy::Idle,
+            (None, Some(queue)) => self.queues[queue.index()].idle,
+            (None, None) => false,
         }
     }
 
-    /// False if the entity stays on the queue, delayed.
-    fn dequeue_entity(&mut self, cpu: CpuId, se: SeId, flags: Dequeue) -> bool {
-        let rules = self.rules();
-        self.update_curr(cpu);
-        self.clear_buddies(se);
-        let sleeps = flags.contains(Dequeue::SLEEP);
-        if !flags.contains(Dequeue::DELAYED)
-            && sleeps
-            && !flags.contains(Dequeue::SPECIAL)
-            && rules.features.contains(Features::DELAY_DEQUEUE)
-            && !self.queues[cpu.index()].eligible(&self.entities, self.entities[se.index()].vruntime)
-        {
-            self.update_load_avg(se, Membership::Keep);
-            self.entities[se.index()].sched_delayed = true;
-            self.queues[cpu.index()].h_nr_delayed += 1;
-            return false;
-        }
-        let migrating =
-            self.entities[se.index()].task.is_some_and(|task| self.tasks[task].on_rq == OnRq::Migrating);
-        self.update_load_avg(se, if migrating { Membership::Detach } else { Membership::Keep });
-        let queue = &mut self.queues[cpu.index()];
-        let lag = queue.entity_lag(&self.entities, se, &rules);
-        let entity = &mut self.entities[se.index()];
-        entity.vlag = lag;
-        if queue.curr != Some(se) {
-            queue.remove_waiting(se, entity);
-        }
-        if !sleeps && rules.features.contains(Features::PLACE_REL_DEADLINE) {
-            entity.deadline = entity.deadline.wrapping_sub(entity.vruntime);
-            entity.rel_deadline = true;
-        }
-        entity.on_rq = false;
-        queue.load_weight -= entity.load.weight;
-        queue.nr_running -= 1;
-        if flags.contains(Dequeue::DELAYED) {
-            entity.sched_delayed = false;
-            queue.h_nr_delayed -= 1;
-            if rules.features.contains(Features::DELAY_ZERO) && entity.vlag > 0 {
-                entity.vlag = 0;
+    /// Marks an entity, and those above it, as the next to run.
+    fn set_next_buddy(&mut self, se: SeId) {
+        self.set_mark(se, |queue| &mut queue.next);
+    }
+
+    fn set_mark(&mut self, se: SeId, mark: impl Fn(&mut CfsRq) -> &mut Option<SeId>) {
+        let mut level = Some(se);
+        while let Some(se) = level {
+            if !self.entities[se.index()].on_rq || self.se_is_idle(se) {
+                return;
             }
+            let entity = &self.entities[se.index()];
+            *mark(&mut self.queues[entity.cfs_rq.index()]) = Some(se);
+            level = entity.parent;
         }
-        if let Some(task) = entity.task {
-            self.rqs[cpu.index()].cfs_tasks.remove(&mut self.tasks, task);
-        }
-        true
     }
 
-    /// A delayed task wakes up where it is: what it was owed beyond the present it loses (spec 2 §6.8).
-    fn requeue_delayed_entity(&mut self, cpu: CpuId, se: SeId) {
-        let rules = self.rules();
-        let queue = &mut self.queues[cpu.index()];
-        if rules.features.contains(Features::DELAY_ZERO) {
-            let lag = queue.entity_lag(&self.entities, se, &rules);
-            self.entities[se.index()].vlag = lag;
-            if lag > 0 {
-                let waits = queue.curr != Some(se);
-                queue.nr_running -= 1;
-                if waits {
-                    queue.remove_waiting(se, &self.entities[se.index()]);
-                }
-                self.entities[se.index()].vlag = 0;
-                queue.place(&mut self.entities, se, false, &rules);
-                if waits {
-                    queue.insert_waiting(se, &self.entities[se.index()]);
-                }
-                queue.nr_running += 1;
-            }
+    /// Classic CFS: the next pick passes over an entity, and those above it.
+    pub(crate) fn set_skip_buddy(&mut self, se: SeId) {
+        let mut level = Some(se);
+        while let Some(se) = level {
+            let entity = &self.entities[se.index()];
+            self.queues[entity.cfs_rq.index()].skip = Some(se);
+            level = entity.parent;
         }
-        self.update_load_avg(se, Membership::Keep);
-        self.entities[se.index()].sched_delayed = false;
-        self.queues[cpu.index()].h_nr_delayed -= 1;
     }
 
-    /// The task to run next on `cpu`; delayed tasks that are picked leave the queue on the way (spec 2 §5.3).
+    /// The task to run next on `cpu`; delayed entities that are picked leave the queue on the way (spec 2 §5.3).
     pub(crate) fn pick_task_fair(&mut self, cpu: CpuId) -> Option<TaskId> {
         let rules = self.rules();
+        let mut id = QueueId(cpu.0);
         loop {
-            let queue = &self.queues[cpu.index()];
+            let queue = &self.queues[id.index()];
             if queue.nr_running == 0 {
+                // Only the root queue can be found empty: a group's entity leaves with its last member.
                 return None;
             }
             if queue.queued_curr(&self.entities).is_some() {
-                self.update_curr(cpu);
+                self.update_curr(id);
             }
-            let se = self.queues[cpu.index()].pick_eevdf(&self.entities, true, &rules);
+            let se = self.queues[id.index()].pick_next_entity(&self.entities, PickMode::Full, &rules);
             let entity = &self.entities[se.index()];
-            let task = entity.task.expect("every entity on a root queue is a task");
-            if !entity.sched_delayed {
-                return Some(task);
+            if entity.sched_delayed {
+                self.dequeue_entities(cpu, se, Dequeue::SLEEP | Dequeue::DELAYED);
+                id = QueueId(cpu.0);
+                continue;
             }
-            self.dequeue_entities(cpu, task, Dequeue::SLEEP | Dequeue::DELAYED);
+            match (entity.task, entity.my_queue) {
+                (Some(task), _) => return Some(task),
+                (None, Some(queue)) => id = queue,
+                (None, None) => unreachable!("an entity is a task or a group"),
+            }
         }
     }
 
-    /// The task becomes current (`set_next_task_fair`).
-    pub(crate) fn set_next_task(&mut self, cpu: CpuId, task: TaskId) {
-        let se = self.tasks[task].se;
-        if self.entities[se.index()].on_rq {
+    /// The task becomes current: `picked` after another class, or again after a change (`set_next_task_fair`).
+    pub(crate) fn set_next_task(&mut self, cpu: CpuId, task: TaskId, picked: bool) {
+        self.note_running(cpu, task);
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            self.set_next_entity(se, picked);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// The current task no longer is, another class takes over (`put_prev_task_fair`).
+    pub(crate) fn put_prev_task(&mut self, task: TaskId) {
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            self.put_prev_entity(se);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// From one fair task to another: the levels they share are left alone.
+    pub(crate) fn switch_fair(&mut self, cpu: CpuId, prev: TaskId, next: TaskId) {
+        self.note_running(cpu, next);
+        let (mut pse, mut se) = (self.tasks[prev].se, self.tasks[next].se);
+        loop {
+            let (p, n) = (&self.entities[pse.index()], &self.entities[se.index()]);
+            if p.cfs_rq == n.cfs_rq {
+                break;
+            }
+            let (p_depth, n_depth, p_parent, n_parent) = (p.depth, n.depth, p.parent, n.parent);
+            if n_depth <= p_depth {
+                self.put_prev_entity(pse);
+                pse = p_parent.expect("a deeper entity has a parent");
+            }
+            if n_depth >= p_depth {
+                self.set_next_entity(se, true);
+                se = n_parent.expect("a deeper entity has a parent");
+            }
+        }
+        self.put_prev_entity(pse);
+        self.set_next_entity(se, true);
+    }
+
+    /// The balancer looks at the tasks that ran last in the last place.
+    fn note_running(&mut self, cpu: CpuId, task: TaskId) {
+        if self.tasks[task].on_rq == OnRq::Queued {
             self.rqs[cpu.index()].cfs_tasks.move_to_head(&mut self.tasks, task);
         }
-        self.clear_buddies(se);
-        if self.entities[se.index()].on_rq {
-            let queue = &mut self.queues[cpu.index()];
-            queue.remove_waiting(se, &self.entities[se.index()]);
-            // Not yet current: the time since the last update counts as waiting.
-            self.update_load_avg(se, Membership::Keep);
-            self.entities[se.index()].protect();
-        }
-        let entity = &mut self.entities[se.index()];
-        entity.exec_start = self.rqs[cpu.index()].clock_task;
-        entity.prev_sum_exec = entity.sum_exec;
-        self.queues[cpu.index()].curr = Some(se);
-    }
-
-    /// The current task no longer is (`put_prev_entity`).
-    pub(crate) fn put_prev_task(&mut self, cpu: CpuId, task: TaskId) {
-        let se = self.tasks[task].se;
-        if self.entities[se.index()].on_rq {
-            self.update_curr(cpu);
-            let queue = &mut self.queues[cpu.index()];
-            queue.insert_waiting(se, &self.entities[se.index()]);
-            // Still current: the time since the last update counts as running.
-            self.update_load_avg(se, Membership::Keep);
-        }
-        self.queues[cpu.index()].curr = None;
     }
 
     /// The fair part of the tick: account, age, and notice that a slice is used up.
-    pub(crate) fn task_tick_fair(&mut self, cpu: CpuId, task: TaskId) {
-        let se = self.tasks[task].se;
-        self.update_curr(cpu);
-        self.update_load_avg(se, Membership::Keep);
+    pub(crate) fn task_tick_fair(&mut self, task: TaskId) {
+        let mut level = Some(self.tasks[task].se);
+        while let Some(se) = level {
+            self.entity_tick(se);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// The ancestors of two entities that are on the same queue.
+    fn find_matching_se(&self, mut a: SeId, mut b: SeId) -> (SeId, SeId) {
+        let parent = |se: SeId| self.entities[se.index()].parent.expect("all entities meet at the root");
+        let depth = |se: SeId| self.entities[se.index()].depth;
+        while depth(a) > depth(b) {
+            a = parent(a);
+        }
+        while depth(b) > depth(a) {
+            b = parent(b);
+        }
+        while self.entities[a.index()].cfs_rq != self.entities[b.index()].cfs_rq {
+            (a, b) = (parent(a), parent(b));
+        }
+        (a, b)
     }
 
     /// `task` has become runnable on `cpu`: should it run instead of what runs there? (spec 2 §6.7, spec 4 §10)
@@ -366,40 +405,148 @@ impl<O: Observer> Sched<O> {
             return;
         }
         let rules = self.rules();
-        let (se, pse) = (self.tasks[curr].se, self.tasks[task].se);
-        let idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
-        let (curr_idle, task_idle) = (idle_policy(curr), idle_policy(task));
+        let wakee = self.tasks[task].se;
         if rules.features.contains(Features::NEXT_BUDDY)
             && !fork
-            && !self.entities[pse.index()].sched_delayed
-            && !task_idle
+            && !self.entities[wakee.index()].sched_delayed
         {
-            self.queues[cpu.index()].next = Some(pse);
+            self.set_next_buddy(wakee);
         }
         if self.rqs[cpu.index()].need_resched || !rules.features.contains(Features::WAKEUP_PREEMPTION) {
             return;
         }
-        if curr_idle && !task_idle {
-            self.entities[se.index()].cancel_protection();
+        let normal = self.tasks[task].policy == FairPolicy::Normal;
+        if rules.queues.wakeup_preemption == WakeupPreemption::Granularity {
+            if self.preempts_by_granularity(curr, task, normal) {
+                self.resched_curr(from, cpu);
+            }
+            return;
+        }
+        let (se, pse) = self.find_matching_se(self.tasks[curr].se, wakee);
+        let (curr_idle, wakee_idle) = (self.se_is_idle(se), self.se_is_idle(pse));
+        if curr_idle && !wakee_idle {
+            self.entities[se.index()].cancel_protect_slice(&rules);
             self.resched_curr(from, cpu);
             return;
         }
-        if (task_idle && !curr_idle) || self.tasks[task].policy != FairPolicy::Normal {
+        if curr_idle != wakee_idle || !normal {
             return;
         }
-        self.update_curr(cpu);
-        let queue = &self.queues[cpu.index()];
-        let (entity, wakee) = (&self.entities[se.index()], &self.entities[pse.index()]);
-        let eligible = |entity: &crate::entity::Entity| queue.eligible(&self.entities, entity.vruntime);
-        if rules.features.contains(Features::PREEMPT_SHORT)
-            && wakee.slice < entity.slice
-            && eligible(wakee)
-            && (crate::timeline::vtime_before(wakee.deadline, entity.deadline) || !eligible(entity))
+        self.update_curr(self.entities[se.index()].cfs_rq);
+        let preempts = match rules.queues.wakeup_preemption {
+            WakeupPreemption::Granularity => unreachable!("decided above"),
+            WakeupPreemption::Trial => self.preempts_by_trial(se, pse),
+            WakeupPreemption::TrialShort => self.preempts_by_short_trial(se, pse),
+            WakeupPreemption::Pick => self.preempts_by_pick(cpu, se, pse, fork),
+        };
+        if preempts {
+            self.resched_curr(from, cpu);
+        }
+    }
+
+    /// Classic CFS: the wakee must be behind by more than the granularity (spec 2 §7.6). What is preempted from a crowd is
+    /// returned to later.
+    fn preempts_by_granularity(&mut self, curr: TaskId, task: TaskId, normal: bool) -> bool {
+        let rules = self.rules();
+        let curr_se = self.tasks[curr].se;
+        let own_queue = &self.queues[self.entities[curr_se.index()].cfs_rq.index()];
+        let crowded = own_queue.nr_running >= rules.cfs.nr_latency;
+        let idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
+        let (mut se, mut pse) = (curr_se, self.tasks[task].se);
+        let preempts = if idle_policy(curr) && !idle_policy(task) {
+            true
+        } else if !normal {
+            false
+        } else {
+            (se, pse) = self.find_matching_se(se, pse);
+            let (curr_idle, wakee_idle) = (self.se_is_idle(se), self.se_is_idle(pse));
+            if curr_idle != wakee_idle {
+                curr_idle
+            } else {
+                self.update_curr(self.entities[se.index()].cfs_rq);
+                let (runs, wakes) = (&self.entities[se.index()], &self.entities[pse.index()]);
+                let behind = wakeup_preempt_entity(runs, wakes, &rules) == 1;
+                if behind {
+                    self.set_next_buddy(pse);
+                }
+                behind
+            }
+        };
+        if preempts
+            && crowded
+            && rules.features.contains(Features::LAST_BUDDY)
+            && self.entities[se.index()].task.is_some()
         {
-            self.entities[se.index()].cancel_protection();
+            self.set_mark(se, |queue| &mut queue.last);
         }
-        if self.queues[cpu.index()].pick_eevdf(&self.entities, false, &rules) == pse {
-            self.resched_curr(from, cpu);
+        preempts
+    }
+
+    /// A trial pick returns the wakee; one with a shorter slice and an earlier deadline breaks protection.
+    fn preempts_by_trial(&mut self, se: SeId, pse: SeId) -> bool {
+        let rules = self.rules();
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        let (runs, wakes) = (&self.entities[se.index()], &self.entities[pse.index()]);
+        let eligible = |entity: &Entity| queue.eligible(&self.entities, entity.vruntime);
+        if rules.features.contains(Features::PREEMPT_SHORT)
+            && wakes.slice < runs.slice
+            && eligible(wakes)
+            && (vtime_before(wakes.deadline, runs.deadline) || !eligible(runs))
+        {
+            self.entities[se.index()].cancel_protect_slice(&rules);
         }
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        queue.pick_eevdf(&self.entities, PickMode::Trial, &rules) == pse
+    }
+
+    /// Whether the wakee's slice is shorter, and that matters.
+    fn is_short(&self, se: SeId, pse: SeId) -> bool {
+        self.rules.features.contains(Features::PREEMPT_SHORT)
+            && self.entities[pse.index()].slice < self.entities[se.index()].slice
+    }
+
+    /// A trial pick returns the wakee, without protection if its slice is shorter.
+    fn preempts_by_short_trial(&mut self, se: SeId, pse: SeId) -> bool {
+        let rules = self.rules();
+        let short = self.is_short(se, pse);
+        let mode = if short { PickMode::Unprotected } else { PickMode::Trial };
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        let preempts = queue.pick_eevdf(&self.entities, mode, &rules) == pse;
+        if short && preempts {
+            self.entities[se.index()].cancel_protect_slice(&rules);
+        } else if short && rules.features.contains(Features::RUN_TO_PARITY) {
+            queue.update_protect_slice(&mut self.entities, se, &rules);
+        }
+        preempts
+    }
+
+    /// A real pick returns the wakee; delayed entities that it meets leave the queue on the way.
+    fn preempts_by_pick(&mut self, cpu: CpuId, se: SeId, pse: SeId, fork: bool) -> bool {
+        let rules = self.rules();
+        let id = self.entities[se.index()].cfs_rq;
+        let short = self.is_short(se, pse);
+        if !short && (fork || self.entities[pse.index()].sched_delayed) {
+            return false;
+        }
+        let mode = if short { PickMode::Unprotected } else { PickMode::Full };
+        while self.queues[id.index()].nr_running > 0 {
+            let picked = self.queues[id.index()].pick_eevdf(&self.entities, mode, &rules);
+            if self.entities[picked.index()].sched_delayed {
+                self.dequeue_entities(cpu, picked, Dequeue::SLEEP | Dequeue::DELAYED);
+                continue;
+            }
+            if picked == pse {
+                if short {
+                    self.entities[se.index()].cancel_protect_slice(&rules);
+                }
+                self.clear_buddies(se);
+                return true;
+            }
+            break;
+        }
+        if rules.features.contains(Features::RUN_TO_PARITY) {
+            self.queues[id.index()].update_protect_slice(&mut self.entities, se, &rules);
+        }
+        false
     }
 }

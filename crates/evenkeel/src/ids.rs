@@ -72,3 +72,7 @@ id!(
     /// A root domain: a partition of the machine that balances by itself.
     RootId, "root"
 );
+id!(
+    /// A task group (`cpu` control group); 0 is the root group.
+    TgId, "group"
+);

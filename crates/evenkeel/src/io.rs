@@ -4,7 +4,7 @@
 //! [`Sched::poll`](crate::sched::Sched::poll) until it is empty. What a kernel does asynchronously (an interrupt to
 //! another CPU, a softirq, the stopper) is an [`Action`] that the host brings back later as an input; the host chooses
 //! the delay, so the races of the real thing can be reached, and reached again.
-use crate::ids::{CpuId, TaskId};
+use crate::ids::{CpuId, TaskId, TgId};
 use crate::mask::CpuMask;
 use crate::workload::Policy;
 
@@ -103,6 +103,20 @@ pub enum Input {
         nice: i32,
         /// The new custom slice in ns; 0 for the default.
         slice: u64,
+    },
+    /// Moves `task` to another task group.
+    SetGroup {
+        /// The task.
+        task: TaskId,
+        /// The group.
+        group: TgId,
+    },
+    /// Changes the shares of a task group.
+    SetShares {
+        /// The group; the root group has none.
+        group: TgId,
+        /// Full-resolution shares, see [`shares_of_weight`](crate::group::shares_of_weight).
+        shares: u64,
     },
 }
 

@@ -1,7 +1,7 @@
 //! The measures of a CPU and of a task that placement and balancing compare.
 //!
 //! In the kernel: `idle_cpu`, `cpu_load`, `cpu_util`, `task_h_load`. Specified in spec 2 §13, spec 3 §1.3.
-use crate::ids::{CpuId, TaskId};
+use crate::ids::{CpuId, QueueId, TaskId};
 use crate::kernel::Features;
 use crate::observe::Observer;
 use crate::sched::Sched;
@@ -120,13 +120,31 @@ impl<O: Observer> Sched<O> {
     /// The task's share of its CPU's load. The numerator is refreshed at most once a jiffy while the denominator is
     /// live, so of two tasks detached in one pass the second weighs more (spec 2 §13.4, spec 3 §1.3).
     pub(crate) fn task_h_load(&mut self, task: TaskId) -> u64 {
-        let jiffies = self.jiffies();
+        let queue = self.entities[self.tasks[task].se.index()].cfs_rq;
+        self.update_h_load(queue);
         let entity = &self.entities[self.tasks[task].se.index()];
-        let queue = &mut self.queues[entity.cfs_rq.index()];
-        if queue.last_h_load_update != jiffies {
+        let queue = &self.queues[queue.index()];
+        entity.avg.load_avg * queue.h_load / (queue.avg.load_avg + 1)
+    }
+
+    /// Refreshes the hierarchical load of a queue and those above it, at most once a jiffy.
+    fn update_h_load(&mut self, id: QueueId) {
+        let jiffies = self.jiffies();
+        let queue = &mut self.queues[id.index()];
+        if queue.last_h_load_update == jiffies {
+            return;
+        }
+        let Some(owner) = queue.owner else {
             queue.h_load = queue.avg.load_avg;
             queue.last_h_load_update = jiffies;
-        }
-        entity.avg.load_avg * queue.h_load / (queue.avg.load_avg + 1)
+            return;
+        };
+        let above = self.entities[owner.index()].cfs_rq;
+        self.update_h_load(above);
+        let above = &self.queues[above.index()];
+        let h_load = above.h_load * self.entities[owner.index()].avg.load_avg / (above.avg.load_avg + 1);
+        let queue = &mut self.queues[id.index()];
+        queue.h_load = h_load;
+        queue.last_h_load_update = jiffies;
     }
 }

@@ -4,9 +4,9 @@
 //! contribution along: at once if it was queued, at the old queue's next update if it slept (`removed`).
 //!
 //! In the kernel: `update_load_avg`, `attach_entity_load_avg`, `remove_entity_load_avg`, `migrate_se_pelt_lag`.
-//! Specified in spec 2 §9. Left out: propagation through task groups.
+//! Specified in spec 2 §9 and §12. How jumps pass through task groups is in [`group`](crate::group).
 use crate::entity::{CfsRq, Entity, Removed};
-use crate::ids::{CpuId, SeId, TaskId};
+use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::observe::Observer;
 use crate::pelt::{Activity, MIN_DIVIDER, SchedAvg};
 use crate::sched::Sched;
@@ -17,6 +17,8 @@ use crate::weight::scale_load_down;
 /// What to do with the entity's contribution after the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Membership {
+    /// Leave it as it is, and do not tell the task group (the kernel's call without `UPDATE_TG`).
+    Quiet,
     /// Leave it as it is.
     Keep,
     /// Add it, if it is attached nowhere (a new or migrated task).
@@ -29,16 +31,33 @@ impl<O: Observer> Sched<O> {
     /// Ages the entity and its queue to the present, then attaches or detaches the entity (spec 2 §9.1).
     pub(crate) fn update_load_avg(&mut self, se: SeId, membership: Membership) {
         let entity = &mut self.entities[se.index()];
-        let queue = &mut self.queues[entity.cfs_rq.index()];
+        let queue_id = entity.cfs_rq;
+        let queue = &mut self.queues[queue_id.index()];
         let now = self.rqs[queue.cpu.index()].clock_pelt_now();
         if entity.avg.last_update_time != 0 {
             entity.age(now, queue.curr == Some(se));
         }
-        queue.age(now);
+        let mut changed = queue.age(now);
+        if entity.my_queue.is_some() {
+            changed |= self.propagate_entity_load_avg(se);
+        }
+        let entity = &mut self.entities[se.index()];
+        let queue = &mut self.queues[queue_id.index()];
         match membership {
-            Membership::Attach if entity.avg.last_update_time == 0 => queue.attach(entity),
-            Membership::Detach => queue.detach(entity),
-            Membership::Attach | Membership::Keep => {}
+            Membership::Attach if entity.avg.last_update_time == 0 => {
+                queue.attach(entity);
+                self.update_tg_load_avg(queue_id);
+            }
+            Membership::Detach => {
+                queue.detach(entity);
+                self.update_tg_load_avg(queue_id);
+            }
+            Membership::Attach | Membership::Keep => {
+                if changed {
+                    self.update_tg_load_avg(queue_id);
+                }
+            }
+            Membership::Quiet => {}
         }
     }
 
@@ -79,13 +98,60 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn update_blocked_averages(&mut self, cpu: CpuId) {
         let jiffies = self.jiffies();
         self.update_rq_clock(cpu);
-        let rq = &mut self.rqs[cpu.index()];
-        rq.last_blocked_load_update_tick = jiffies;
-        let queue = &mut self.queues[cpu.index()];
-        queue.age(rq.clock_pelt_now());
-        if queue.avg.load_avg == 0 && queue.avg.util_avg == 0 {
-            rq.has_blocked_load = false;
+        self.rqs[cpu.index()].last_blocked_load_update_tick = jiffies;
+        let mut blocked = false;
+        let mut i = 0;
+        while let Some(&queue) = self.rqs[cpu.index()].leaf_queues.get(i) {
+            blocked |= self.update_blocked_queue(queue);
+            if self.queues[queue.index()].is_fully_decayed() {
+                self.rqs[cpu.index()].leaf_queues.remove(i);
+                self.queues[queue.index()].on_list = false;
+            } else {
+                i += 1;
+            }
         }
+        blocked |= self.update_blocked_queue(QueueId(cpu.0));
+        if !blocked {
+            self.rqs[cpu.index()].has_blocked_load = false;
+        }
+    }
+
+    /// Decays one queue and the entity it belongs to; true if load is left.
+    fn update_blocked_queue(&mut self, id: QueueId) -> bool {
+        let queue = &mut self.queues[id.index()];
+        let now = self.rqs[queue.cpu.index()].clock_pelt_now();
+        if queue.age(now) {
+            self.update_tg_load_avg(id);
+        }
+        let queue = &self.queues[id.index()];
+        if let Some(owner) = queue.owner {
+            let avg = &self.entities[owner.index()].avg;
+            if avg.load_avg != 0 || avg.util_avg != 0 || queue.propagate {
+                self.update_load_avg(owner, Membership::Keep);
+            }
+        }
+        let avg = &self.queues[id.index()].avg;
+        avg.load_avg != 0 || avg.util_avg != 0
+    }
+
+    /// From now on the queue's load is tracked also while nothing of it is queued: it and those above join the CPU's
+    /// list, children first.
+    pub(crate) fn list_add_leaf_queue(&mut self, id: QueueId) {
+        let queue = &mut self.queues[id.index()];
+        let Some(owner) = queue.owner else { return };
+        if queue.on_list {
+            return;
+        }
+        queue.on_list = true;
+        let cpu = queue.cpu;
+        let depth = |queue: &QueueId| {
+            let owner = self.queues[queue.index()].owner;
+            owner.map_or(0, |owner| self.entities[owner.index()].depth + 1)
+        };
+        let list = &self.rqs[cpu.index()].leaf_queues;
+        let at = list.iter().position(|other| depth(other) < depth(&id)).unwrap_or(list.len());
+        self.rqs[cpu.index()].leaf_queues.insert(at, id);
+        self.list_add_leaf_queue(self.entities[owner.index()].cfs_rq);
     }
 
     /// The utilisation a new task starts with: half of what its CPU has to spare, or its weight's share of what the
@@ -117,7 +183,11 @@ impl Entity {
     #[inline]
     fn age(&mut self, now: Ns, running: bool) {
         let queued = u64::from(self.on_rq);
-        let runnable = if self.sched_delayed { 0 } else { queued };
+        let runnable = match self.my_queue {
+            _ if self.sched_delayed => 0,
+            Some(_) => self.runnable_weight,
+            None => queued,
+        };
         if self.avg.update_sum(now, Activity { load: queued, runnable, running }) {
             let weight = self.weight();
             self.avg.update_avg(weight);
@@ -127,12 +197,16 @@ impl Entity {
 }
 
 impl CfsRq {
-    /// Ages the queue to `now`, taking out what left while asleep.
+    /// Ages the queue to `now`, taking out what left while asleep; true if the averages changed.
     #[inline]
-    pub(crate) fn age(&mut self, now: Ns) {
+    pub(crate) fn age(&mut self, now: Ns) -> bool {
+        let mut changed = false;
         if self.removed.nr != 0 {
             let removed = core::mem::take(&mut self.removed);
+            let divider = self.avg.divider();
             self.avg.remove(removed);
+            self.add_propagation(-((removed.runnable_avg * divider) as i64) >> 10);
+            changed = true;
         }
         let activity = Activity {
             load: scale_load_down(self.load_weight),
@@ -141,7 +215,22 @@ impl CfsRq {
         };
         if self.avg.update_sum(now, activity) {
             self.avg.update_avg(1);
+            changed = true;
         }
+        changed
+    }
+
+    /// Notes a jump that the queue above has to follow.
+    fn add_propagation(&mut self, runnable_sum: i64) {
+        if self.owner.is_some() {
+            self.propagate = true;
+            self.prop_runnable_sum += runnable_sum;
+        }
+    }
+
+    /// Whether nothing is left that would have to decay.
+    fn is_fully_decayed(&self) -> bool {
+        self.load_weight == 0 && self.avg.is_decayed() && self.tg_load_avg_contrib == 0
     }
 
     /// Adds an entity's contribution; its sums are made to fit its averages at this queue's position in the period.
@@ -162,6 +251,8 @@ impl CfsRq {
         self.avg.util_sum = self.avg.util_sum.wrapping_add(avg.util_sum);
         self.avg.runnable_avg += avg.runnable_avg;
         self.avg.runnable_sum += avg.runnable_sum;
+        let load_sum = avg.load_sum as i64;
+        self.add_propagation(load_sum);
     }
 
     /// Takes an entity's contribution out.
@@ -174,6 +265,7 @@ impl CfsRq {
         avg.runnable_avg = avg.runnable_avg.saturating_sub(entity.avg.runnable_avg);
         avg.runnable_sum = avg.runnable_sum.saturating_sub(entity.avg.runnable_sum);
         avg.runnable_sum = avg.runnable_sum.max(avg.runnable_avg * MIN_DIVIDER);
+        self.add_propagation(-(entity.avg.load_sum as i64));
     }
 
     /// Takes the load part out (also while an entity changes its weight).

@@ -7,7 +7,8 @@
 //!
 //! Specified in spec 2 §1. Left out: differences that no number shows on a machine without real-time tasks (which counter
 //! feeds the runnable signal, where the reference point of virtual time lies, when exactly inside one operation a new
-//! task is attached).
+//! task is attached), and lazy rescheduling: tasks are taken to be in user mode, where a request takes effect at once
+//! (spec 2 §6.9).
 
 /// Everything by which run queues and load tracking of two builds can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,6 @@ pub struct RunQueueRules {
     pub reweight: Reweight,
     /// What lag an entity has that was delayed (spec 2 §6.8).
     pub delayed_lag: DelayedLag,
-    /// Reschedules wait for the next return to user mode or the next tick (spec 2 §6.9).
-    pub lazy_resched: bool,
     /// Entities that slept for centuries lose their virtual runtime (spec 2 §7.3).
     pub forgets_long_sleepers: bool,
 
@@ -127,7 +126,7 @@ pub enum WakeupPreemption {
     Trial,
     /// If a trial pick returns it, without protection if its slice is shorter; else what runs is protected for less.
     TrialShort,
-    /// The same by a real pick; new tasks and delayed ones never preempt unless their slice is shorter.
+    /// The same by a real pick; new tasks, and those still delayed, never preempt unless their slice is shorter.
     Pick,
 }
 
@@ -149,8 +148,6 @@ pub enum Yielding {
     SkipOnce,
     /// The rest of its slice, if it is eligible; a new one begins.
     RestOfSlice,
-    /// The same, and the new deadline counts from the old one.
-    RestOfSliceThenExtend,
 }
 
 /// Where a queued entity stands after a change of its weight.

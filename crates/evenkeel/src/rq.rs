@@ -1,7 +1,7 @@
 //! One CPU's state: what runs there, its clocks, its bookkeeping for balancing.
 //!
 //! In the kernel: `struct rq`. The root fair queue of CPU `n` is queue `n` of [`Sched`](crate::sched::Sched).
-use crate::ids::{CpuId, TaskId};
+use crate::ids::{CpuId, QueueId, TaskId};
 use crate::list::TaskList;
 use crate::time::{Jiffies, Ns};
 use alloc::collections::VecDeque;
@@ -80,6 +80,9 @@ pub struct Rq {
     /// Time stolen from PELT while the CPU had no spare capacity.
     pub lost_idle_time: Ns,
 
+    /// Queues of task groups whose load is tracked, children before their parents; the root queue is not listed.
+    pub leaf_queues: Vec<QueueId>,
+
     /// All fair tasks of the CPU, most recently run at the head.
     pub cfs_tasks: TaskList,
 
@@ -146,6 +149,7 @@ impl Rq {
             clock_idle: now,
             clock_pelt_idle: now,
             lost_idle_time: 0,
+            leaf_queues: Vec::new(),
             cfs_tasks: TaskList::default(),
             cpu_capacity: capacity,
             arch_capacity: capacity,

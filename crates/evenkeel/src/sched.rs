@@ -13,15 +13,17 @@
 //! [`Sched::check`](crate::check) verifies them all: a task is in exactly one place, counts and sums equal what is
 //! recomputed from their members, nothing is queued where it may not run.
 //!
-//! Not modelled yet, and not accepted: task groups, real-time and deadline tasks, automatic NUMA balancing,
+//! Not modelled yet, and not accepted: group quotas, real-time and deadline tasks, automatic NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
-use crate::ids::{CpuId, QueueId, SeId, TaskId};
+use crate::group::TaskGroup;
+use crate::ids::{CpuId, SeId, TaskId};
 use crate::io::{Action, FairPolicy, Input, IpiKind};
 use crate::kernel::{Features, Kernel};
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer, Running};
+use crate::pick::rules::Rules;
 use crate::rng::Rng;
 use crate::rq::Rq;
 use crate::select::IdleWaker;
@@ -111,8 +113,8 @@ pub struct Sched<O: Observer> {
     pub(crate) now: Ns,
     /// Length of a tick.
     pub(crate) tick: Ns,
-    /// `base_slice` scaled by the number of CPUs.
-    pub(crate) base_slice: Ns,
+    /// The constants of queue arithmetic, scaled by the number of CPUs.
+    pub(crate) rules: Rules,
     /// CPUs by number.
     pub(crate) rqs: Vec<Rq>,
     /// Fair queues; the root queue of CPU `n` is number `n`.
@@ -121,6 +123,8 @@ pub struct Sched<O: Observer> {
     pub(crate) entities: Vec<Entity>,
     /// Tasks.
     pub(crate) tasks: Tasks,
+    /// Task groups; number 0 is the root group.
+    pub(crate) groups: Vec<TaskGroup>,
     /// Domain trees.
     pub(crate) topo: Domains,
     /// Tickless idle CPUs.
@@ -196,7 +200,6 @@ impl<O: Observer> Sched<O> {
             rq.idle_stamp = BOOT_NS;
             rq
         };
-        let factor = u64::from(kernel.tunables.scaling.factor(ncpus as u32));
         let hz = u64::from(kernel.hz);
         let empty = CpuMask::new(ncpus);
         let mut sched = Self {
@@ -204,11 +207,14 @@ impl<O: Observer> Sched<O> {
             cost: params.cost,
             now: BOOT_NS,
             tick,
-            base_slice: kernel.tunables.base_slice_normalized_ns * factor,
+            rules: Rules::of(kernel, ncpus as u32),
             rqs: cpus().map(rq).collect(),
-            queues: cpus().map(CfsRq::new).collect(),
+            queues: cpus()
+                .map(|cpu| CfsRq { virtual_time: kernel.queues.virtual_time, ..CfsRq::new(cpu) })
+                .collect(),
             entities: Vec::new(),
             tasks: Tasks::default(),
+            groups: alloc::vec![TaskGroup::root(ncpus)],
             topo,
             nohz: Nohz {
                 idle_cpus_mask: empty.clone(),
@@ -245,24 +251,9 @@ impl<O: Observer> Sched<O> {
         let se = SeId::from_index(self.entities.len());
         let load = task_weight(params.policy, params.nice);
         self.entities.push(Entity {
-            load,
-            on_rq: false,
-            sched_delayed: false,
             custom_slice: params.slice != 0,
-            rel_deadline: false,
-            exec_start: 0,
-            sum_exec: 0,
-            prev_sum_exec: 0,
-            vruntime: 0,
-            deadline: 0,
-            vlag: 0,
-            vprot: 0,
-            slice: clamp_slice(params.slice, self.base_slice),
-            avg: crate::pelt::SchedAvg::default(),
-            cfs_rq: QueueId(0),
-            parent: None,
-            my_queue: None,
             task: Some(task),
+            ..Entity::new(load, clamp_slice(params.slice, self.rules.base_slice))
         });
         // A new task is taken to be heavy until it shows otherwise (spec 2 §11).
         self.entities[se.index()].avg.load_avg = crate::weight::scale_load_down(load.weight);
@@ -270,6 +261,7 @@ impl<O: Observer> Sched<O> {
             if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
         self.tasks.0.push(Task {
             se,
+            group: params.group,
             state: TaskState::New,
             on_rq: OnRq::No,
             cpu: CpuId(0),
@@ -331,6 +323,8 @@ impl<O: Observer> Sched<O> {
             Input::SetAttributes { cpu, task, policy, nice, slice } => {
                 self.set_attributes(cpu, task, policy, nice, slice);
             }
+            Input::SetGroup { task, group } => self.set_task_group(task, group),
+            Input::SetShares { group, shares } => self.set_group_shares(group, shares),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running};
+use crate::queue_rules::Yielding;
 use crate::rq::StopWork;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
@@ -35,7 +36,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn sched_tick(&mut self, cpu: CpuId) {
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
-            self.task_tick_fair(cpu, curr);
+            self.task_tick_fair(curr);
         }
         self.rqs[cpu.index()].idle_balance = self.idle_cpu(cpu);
         self.sched_balance_trigger(cpu);
@@ -95,15 +96,14 @@ impl<O: Observer> Sched<O> {
             let se = self.tasks[task].se;
             self.clear_buddies(se);
             self.update_rq_clock(cpu);
-            self.update_curr(cpu);
+            let id = self.entities[se.index()].cfs_rq;
+            self.update_curr(id);
             let rules = self.rules();
-            let queue = &mut self.queues[cpu.index()];
-            let entity = &mut self.entities[se.index()];
-            let vruntime = entity.vruntime;
-            if queue.eligible(&self.entities, vruntime) {
-                let entity = &mut self.entities[se.index()];
-                entity.vruntime = entity.deadline;
-                queue.update_deadline(&mut self.entities, se, &rules);
+            match rules.queues.yielding {
+                Yielding::SkipOnce => self.set_skip_buddy(se),
+                Yielding::RestOfSlice => {
+                    self.queues[id.index()].yield_slice(&mut self.entities, se, &rules);
+                }
             }
         }
         self.schedule(cpu);
@@ -136,12 +136,14 @@ impl<O: Observer> Sched<O> {
         if next_running == prev {
             return;
         }
-        if let Running::Task(prev) = prev {
-            self.put_prev_task(cpu, prev);
-        }
-        match next {
-            Some(next) => self.set_next_task(cpu, next),
-            None => self.set_next_idle(cpu),
+        match (prev, next) {
+            (Running::Task(prev), Some(next)) => self.switch_fair(cpu, prev, next),
+            (Running::Task(prev), None) => {
+                self.put_prev_task(prev);
+                self.set_next_idle(cpu);
+            }
+            (Running::Idle | Running::Stopper, Some(next)) => self.set_next_task(cpu, next, true),
+            (Running::Idle | Running::Stopper, None) => self.set_next_idle(cpu),
         }
         let prev_state = match prev {
             Running::Task(prev) => self.leave_cpu(cpu, prev),
@@ -242,7 +244,7 @@ impl<O: Observer> Sched<O> {
         let before = self.rqs[cpu.index()].curr;
         let mut prev_state = PrevState::Runnable;
         if let Running::Task(task) = prev {
-            self.put_prev_task(cpu, task);
+            self.put_prev_task(task);
             prev_state = self.leave_cpu(cpu, task);
         }
         let rq = &mut self.rqs[cpu.index()];
@@ -333,6 +335,6 @@ impl<O: Observer> Sched<O> {
         let p = &mut self.tasks[task];
         p.cpu = dest;
         p.wake_cpu = dest;
-        self.entities[p.se.index()].cfs_rq = crate::ids::QueueId(dest.0);
+        self.assign_queue(task, dest);
     }
 }

@@ -1,7 +1,7 @@
 //! A task as the scheduler sees it.
 //!
 //! In the kernel: `struct task_struct`, the parts the fair class and the balancer use.
-use crate::ids::{CpuId, SeId, TaskId};
+use crate::ids::{CpuId, SeId, TaskId, TgId};
 use crate::io::FairPolicy;
 use crate::list::{LinkStore, Links};
 use crate::mask::CpuMask;
@@ -40,6 +40,8 @@ pub enum OnRq {
 pub struct Task {
     /// Its scheduling entity.
     pub se: SeId,
+    /// Its task group.
+    pub group: TgId,
     /// State.
     pub state: TaskState,
     /// Whether it is on a queue.
@@ -101,6 +103,8 @@ pub struct TaskParams {
     pub slice: Ns,
     /// Where it may run; at least one CPU.
     pub allowed: CpuMask,
+    /// Its task group; `TgId(0)` is the root group.
+    pub group: TgId,
 }
 
 /// The tasks of a machine by number.

@@ -336,7 +336,8 @@ pub fn loops_without_time(program: &Program) -> bool {
 /// Which loop of a program repeats (nearly) forever without taking time: `Some(Some(i))` for phase `i`,
 /// `Some(None)` for the sequence of phases.
 pub fn timeless_loop(program: &Program) -> Option<Option<usize>> {
-    let timeless = |phase: &Phase| !(phase.repeat != Repeat::Times(0) && phase.ops.iter().any(takes_time));
+    let timeless =
+        |phase: &Phase| !(phase.repeat != Repeat::Times(0) && phase.ops.iter().any(Op::takes_time));
     let rounds = |repeat: Repeat| match repeat {
         Repeat::Times(times) => u64::from(times),
         Repeat::Forever => u64::MAX,
@@ -351,27 +352,29 @@ pub fn timeless_loop(program: &Program) -> Option<Option<usize>> {
     (all_timeless && total > TIMELESS_REPEATS_MAX).then_some(None)
 }
 
-/// Whether an operation takes time, may wait for another task, or ends the task.
-fn takes_time(op: &Op) -> bool {
-    match op {
-        Op::Run(ns) | Op::RunUntilElapsed(ns) | Op::Sleep(ns) => *ns > 0,
-        Op::Timer(timer) => timer.period > 0,
-        Op::Wait { .. }
-        | Op::SignalAndWait { .. }
-        | Op::Barrier(_)
-        | Op::SemWait(_)
-        | Op::Receive(_)
-        | Op::Lock(_)
-        | Op::Exit => true,
-        Op::Unlock(_)
-        | Op::Signal(_)
-        | Op::Broadcast(_)
-        | Op::SemPost(_)
-        | Op::Send { .. }
-        | Op::Fork(_)
-        | Op::Exec
-        | Op::Yield
-        | Op::Set(_) => false,
+impl Op {
+    /// Whether it takes time, may wait for another task, or ends the task.
+    pub fn takes_time(&self) -> bool {
+        match self {
+            Self::Run(ns) | Self::RunUntilElapsed(ns) | Self::Sleep(ns) => *ns > 0,
+            Self::Timer(timer) => timer.period > 0,
+            Self::Wait { .. }
+            | Self::SignalAndWait { .. }
+            | Self::Barrier(_)
+            | Self::SemWait(_)
+            | Self::Receive(_)
+            | Self::Lock(_)
+            | Self::Exit => true,
+            Self::Unlock(_)
+            | Self::Signal(_)
+            | Self::Broadcast(_)
+            | Self::SemPost(_)
+            | Self::Send { .. }
+            | Self::Fork(_)
+            | Self::Exec
+            | Self::Yield
+            | Self::Set(_) => false,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The worked timelines of spec 2 §17.7 and §17.8, driven through the scheduler's inputs.
 
-use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Action, FairPolicy, Input, WakeContext};
 use evenkeel::kernels::V6_12_117;
 use evenkeel::mask::CpuMask;
@@ -25,7 +25,13 @@ impl Bench {
 
     fn task(&mut self, nice: i32) -> TaskId {
         let allowed = CpuMask::from_cpus(8, [CPU]);
-        self.sched.new_task(&TaskParams { policy: FairPolicy::Normal, nice, slice: 0, allowed })
+        self.sched.new_task(&TaskParams {
+            policy: FairPolicy::Normal,
+            nice,
+            slice: 0,
+            allowed,
+            group: TgId(0),
+        })
     }
 
     /// Feeds an input and everything it leads to at the same instant; true if the CPU was asked to reschedule.

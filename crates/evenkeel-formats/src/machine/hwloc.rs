@@ -65,7 +65,7 @@ struct Collector<'a> {
     /// The matrix being read, if it is one between nodes.
     open_matrix: Option<Matrix>,
     collect: Collect,
-    has_kinds: bool,
+    nr_kinds: usize,
 }
 
 /// Reads hwloc XML; `origin` is what errors call it.
@@ -82,7 +82,7 @@ pub fn parse(text: &str, origin: &str) -> Result<LoadedMachine, MachineInputErro
         matrix: None,
         open_matrix: None,
         collect: Collect::Nothing,
-        has_kinds: false,
+        nr_kinds: 0,
     };
     loop {
         let start = reader.buffer_position() as usize;
@@ -175,7 +175,7 @@ impl Collector<'_> {
                     matrix.values.push(value);
                 }
             }
-            b"cpukind" => self.has_kinds = true,
+            b"cpukind" => self.nr_kinds += 1,
             _ => {}
         }
         Ok(())
@@ -310,7 +310,7 @@ impl Collector<'_> {
                 }
             }
         }
-        if self.has_kinds {
+        if self.nr_kinds > 1 {
             notes.push(String::from("kinds of cores are left out: all have the same capacity and priority"));
         }
         let number = |name: &str| self.infos.get(name).and_then(|text| text.parse::<u32>().ok());

@@ -199,6 +199,9 @@ fn build(rows: &[Row], what: &str, origin: &str) -> Result<LoadedMachine, Machin
     if !rows.iter().any(|row| row.contains_key("core")) {
         notes.push(String::from("no column `core`: each CPU is a core"));
     }
+    if !rows.iter().any(|row| row.keys().any(|name| cache_level(name).is_some())) {
+        notes.push(String::from("no columns of caches: what shares the last-level cache is not known"));
+    }
     let nr_nodes = nodes.len().max(1);
     note_distances(nr_nodes, &mut notes);
     finish(cpus, nr_nodes, Arch::X86, None, notes, (what, origin))

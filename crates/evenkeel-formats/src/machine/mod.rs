@@ -7,7 +7,7 @@
 //! | `host` | this host's `/sys` |
 //! | the path of a directory | a sysfs tree ([`sysfs`]) |
 //! | the path of a file (`.gz` is unpacked) | by its content: see [`load_text`] |
-//! | the name of a preset | [`presets`] |
+//! | the name of a preset | [`presets`](mod@presets) |
 //! | anything else that begins with a number, or with a word and a colon | the one-line form ([`oneline`]) |
 //!
 //! All readers number cores, caches, dies and packages in the order of their lowest CPU, so the same machine is equal
@@ -75,15 +75,20 @@ pub fn load_with_notes(spec: &str) -> Result<LoadedMachine, MachineInputError> {
     if spec.starts_with(|c: char| c.is_ascii_digit()) || synthetic {
         return oneline::parse(spec);
     }
-    let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+    let near = presets::near(spec);
+    let mut no_preset = String::from("no preset has this name");
+    if near.is_empty() {
+        let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+        no_preset.push_str(&format!(" (presets: {})", names.join(", ")));
+    }
     Err(MachineInputError::Unknown {
         spec: String::from(spec),
         tried: vec![
             String::from("there is no such file or directory"),
-            format!("no preset has this name (presets: {})", names.join(", ")),
+            no_preset,
             String::from("a one-line machine begins with a number, as in `2 sockets x 8 cores`"),
         ],
-        near: presets::near(spec),
+        near,
     })
 }
 

@@ -167,7 +167,7 @@ impl<'a> Parser<'a> {
     }
 
     fn blamed(&self, blame: Blame) -> usize {
-        self.places.iter().find(|(place, _)| *place == blame).map_or(0, |(_, offset)| *offset)
+        self.places.iter().rev().find(|(place, _)| *place == blame).map_or(0, |(_, offset)| *offset)
     }
 
     fn machine(&mut self) -> Result<Shape, MachineInputError> {
@@ -234,34 +234,19 @@ impl<'a> Parser<'a> {
                                arm, reclaim, itmt, isolated or offline)";
         let start = self.offset();
         let Token::Word(word) = self.peek().clone() else { return Err(self.expected(OPTIONS)) };
-        let place = match word.as_str() {
-            "nodes" | "node" | "numa" => Some(Blame::Nodes),
-            "distance" | "distances" | "ring" | "line" => Some(Blame::Distances),
-            "capacity" | "capacities" => Some(Blame::Capacity),
-            "priority" | "priorities" => Some(Blame::Priority),
-            "isolated" => Some(Blame::Isolated),
-            "offline" => Some(Blame::Offline),
-            _ => None,
-        };
-        if let Some(place) = place {
-            if self.places.iter().any(|(seen, _)| *seen == place) && place != Blame::Nodes {
+        if let Some(place) = place_of(&word) {
+            // Nodes may be a level as well; building the shape tells the two apart.
+            if place != Blame::Nodes && self.places.iter().any(|(seen, _)| *seen == place) {
                 return Err(self.error_at(start, format!("`{word}` says again what was said before")));
             }
             self.places.push((place, start));
         }
-        let arch = |arch| move |shape: &mut Shape| shape.arch = arch;
-        match word.as_str() {
-            "x86" | "x86_64" => arch(Arch::X86)(shape),
-            "arm" | "arm64" | "aarch64" | "generic" | "riscv" => arch(Arch::Generic)(shape),
-            "itmt" => shape.itmt = true,
-            "nodes" | "node" | "numa" | "distance" | "distances" | "ring" | "line" | "capacity"
-            | "capacities" | "priority" | "priorities" | "numbering" | "isolated" | "offline" | "reclaim" => {
-            }
-            _ => return Err(self.expected(OPTIONS)),
-        }
         self.advance();
         match word.as_str() {
             "nodes" | "node" | "numa" => shape.nodes = Some(self.nodes()?),
+            "x86" | "x86_64" => shape.arch = Arch::X86,
+            "arm" | "arm64" | "aarch64" | "generic" | "riscv" => shape.arch = Arch::Generic,
+            "itmt" => shape.itmt = true,
             "distance" | "distances" if self.mark('[') => shape.distances = self.table()?,
             "distance" | "distances" => shape.distances = self.by_socket()?,
             "ring" | "line" => shape.distances = self.by_hops(word == "ring")?,
@@ -271,7 +256,10 @@ impl<'a> Parser<'a> {
             "isolated" => shape.isolated = self.cpulist()?,
             "offline" => shape.offline = self.cpulist()?,
             "reclaim" => shape.node_reclaim_distance = Some(self.number("a distance such as `reclaim 32`")?),
-            _ => {}
+            _ => {
+                self.next -= 1;
+                return Err(self.expected(OPTIONS));
+            }
         }
         Ok(())
     }
@@ -314,9 +302,9 @@ impl<'a> Parser<'a> {
     fn by_socket(&mut self) -> Result<Distances, MachineInputError> {
         let start = self.offset();
         match *self.remote_distances()?.as_slice() {
-            [] => Ok(Distances::BySocket { near: 12, far: 20 }),
-            [far] => Ok(Distances::BySocket { near: far, far }),
-            [near, far] => Ok(Distances::BySocket { near, far }),
+            [] => Ok(Distances::BySocket { near: None, far: 20 }),
+            [far] => Ok(Distances::BySocket { near: Some(far), far }),
+            [near, far] => Ok(Distances::BySocket { near: Some(near), far }),
             _ => Err(self.error_at(
                 start,
                 "expected `10/other` or `10/same socket/other socket`; for more use `ring`, `line` or `distances [..]`",
@@ -437,6 +425,19 @@ impl<'a> Parser<'a> {
         shape.counts[Unit::Socket as usize].get_or_insert(1);
         Ok(shape)
     }
+}
+
+/// What an option says something about, if that can turn out impossible.
+fn place_of(option: &str) -> Option<Blame> {
+    Some(match option {
+        "nodes" | "node" | "numa" => Blame::Nodes,
+        "distance" | "distances" | "ring" | "line" => Blame::Distances,
+        "capacity" | "capacities" => Blame::Capacity,
+        "priority" | "priorities" => Blame::Priority,
+        "isolated" => Blame::Isolated,
+        "offline" => Blame::Offline,
+        _ => return None,
+    })
 }
 
 fn unit_named(word: &str) -> Option<Unit> {

@@ -1,7 +1,8 @@
 //! Machines that have a name: real ones with their sources, and small shapes that real kernels were recorded on.
 //!
 //! Each preset says where its facts are from, and what of it is assumed because it is not public or differs from board
-//! to board (firmware distances, CPU numbering). None of them is a dump of one particular host.
+//! to board (firmware distances, CPU numbering). None of them is a dump of one particular host. The real ones were written
+//! down from general knowledge of the sources they name, without the documents at hand: correct them where you know better.
 use super::facts::{CpuFacts, Facts, default_distances};
 use super::oneline;
 use evenkeel::mask::CpuMask;

@@ -16,8 +16,8 @@
 //! lists), `itmt`, `numa_in_package`, `node_reclaim_distance`.
 //!
 //! A group is a CPU list, `A-B by N` for runs of N CPUs, or `A-B & C-D` for the n-th CPUs of both ranges together. Groups are
-//! numbered by place; `7: 0-3` gives one another number. [`save`] writes every field of a [`Machine`], so reading gives back
-//! an equal one.
+//! numbered by place; `7: 0-3` gives one another number. [`save`] writes every field of a [`Machine`] that is not as it would
+//! be without, so reading gives back an equal one.
 use super::describe::describe;
 use super::facts::default_distances;
 use super::{LoadedMachine, MachineInputError};
@@ -101,7 +101,9 @@ pub fn save_with_notes(loaded: &LoadedMachine) -> String {
     }
     write_groups(&mut text, "llcs", &groups(machine, |cpu| cpu.llc));
     write_groups(&mut text, "clusters", &groups(machine, |cpu| cpu.cluster));
-    write_groups(&mut text, "cores", &groups(machine, |cpu| Some(cpu.core)));
+    if machine.cpus.iter().enumerate().any(|(i, cpu)| cpu.core != i as u32) {
+        write_groups(&mut text, "cores", &groups(machine, |cpu| Some(cpu.core)));
+    }
     let mut nodes = groups(machine, |cpu| Some(cpu.node));
     for node in 0..machine.nr_nodes as u32 {
         nodes.entry(node).or_insert_with(|| CpuMask::new(machine.nr_cpus()));

@@ -54,8 +54,8 @@ pub(super) enum NodeSpread {
 /// The distance table of a regular machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Distances {
-    /// To another node of the same socket, to a node of another socket.
-    BySocket { near: u32, far: u32 },
+    /// To another node of the same socket (if said), to a node of another socket.
+    BySocket { near: Option<u32>, far: u32 },
     /// By the number of hops around a ring (`around`) or along a line; the first entry is for one hop.
     ByHops { hops: Vec<u32>, around: bool },
     /// Row by row.
@@ -100,7 +100,7 @@ impl Default for Shape {
         Self {
             counts: [None; 7],
             nodes: None,
-            distances: Distances::BySocket { near: 12, far: 20 },
+            distances: Distances::BySocket { near: None, far: 20 },
             capacities: Vec::new(),
             priorities: Vec::new(),
             interleaved: false,
@@ -243,12 +243,24 @@ impl Shape {
             node_reclaim_distance: self.node_reclaim_distance,
             itmt: self.itmt,
             isolated: list(&self.isolated, Blame::Isolated)?,
-            notes: Vec::new(),
+            notes: self.notes(nodes, sockets),
         };
         facts.assemble().map_err(|error| match error {
             MachineInputError::Impossible { error, .. } => (blame(&error), error.to_string()),
             other => (Blame::Shape, other.to_string()),
         })
+    }
+
+    /// What a reader of the line may not have meant.
+    fn notes(&self, nodes: u32, sockets: u32) -> Vec<String> {
+        match self.distances {
+            Distances::BySocket { near: Some(near), far } if near != far && nodes <= sockets && nodes > 1 => {
+                vec![format!(
+                    "no two nodes share a socket: distance {near} is not used, all nodes are {far} apart"
+                )]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn distance_table(&self, nodes: usize, sockets: usize) -> Result<Vec<u32>, ShapeError> {
@@ -267,7 +279,7 @@ impl Shape {
                 for a in 0..nodes {
                     for b in (0..nodes).filter(|&b| b != a) {
                         let same = a / per_socket == b / per_socket;
-                        table[a * nodes + b] = if same { *near } else { *far };
+                        table[a * nodes + b] = if same { near.unwrap_or(12) } else { *far };
                     }
                 }
             }

@@ -13,7 +13,7 @@
 //! | asym priority | `acpi_cppc/highest_perf`, see below |
 //!
 //! **Preferred cores.** `highest_perf` is the kernel's source of asym priorities only where a driver announced them
-//! (ITMT). That is asked of `kernel/debug/x86/sched_itmt_enabled` or, for this host, of `/proc/sys/kernel/sched_itmt_enabled`.
+//! (ITMT). That is asked of `kernel/debug/x86/sched_itmt_enabled` or, beside `sys`, of `proc/sys/kernel/sched_itmt_enabled`.
 //! Where neither is there, ITMT is taken to be on if the values differ, as the drivers of both x86 vendors do; a note says so. Where
 //! all CPUs have the same value, or ITMT is off, no priorities are recorded.
 //!
@@ -54,6 +54,11 @@ pub fn read_directory(root: &Path) -> Result<LoadedMachine, MachineInputError> {
 /// Reads a dump of a sysfs tree: for each file a line `@@ PATH` and its content.
 pub fn read_dump(text: &str, name: &str) -> Result<LoadedMachine, MachineInputError> {
     Reader::new(Tree::from_dump(text), String::from(name), String::from("dump of sysfs files")).read()
+}
+
+/// The key of a core of which nothing is known; no other key looks like it.
+fn lone_core(cpu: CpuId) -> u64 {
+    1 << 62 | u64::from(cpu.0)
 }
 
 struct Reader {
@@ -218,7 +223,7 @@ impl Reader {
         Ok(keys)
     }
 
-    fn read_cpu(&mut self, cpu: CpuId, arch: Arch) -> Result<(CpuFacts, Shared), MachineInputError> {
+    fn read_cpu(&self, cpu: CpuId, arch: Arch) -> Result<(CpuFacts, Shared), MachineInputError> {
         let topology = |file: &str| format!("{CPU}/cpu{cpu}/topology/{file}");
         // -1 stands for "not provided".
         let id = |file: &str| -> Result<Option<u64>, MachineInputError> {
@@ -243,14 +248,11 @@ impl Reader {
             Some(capacity) => u32::try_from(capacity).unwrap_or(0),
             None => 1024,
         };
-        if shared.core.is_none() && core_id.is_none() {
-            self.notes.push(format!("CPU {cpu} has no topology directory: a core of its own"));
-        }
         // Core ids are unique within a die only; keys from ids and keys from lists never meet.
         let by_id =
             core_id.map(|id| 1 << 63 | (package & 0xffff) << 40 | (die & 0xffff) << 24 | (id & 0xff_ffff));
         let facts = CpuFacts {
-            core: by_id.unwrap_or(1 << 62 | u64::from(cpu.0)),
+            core: by_id.unwrap_or(lone_core(cpu)),
             cluster: None,
             llc: None,
             die,
@@ -289,11 +291,18 @@ impl Reader {
         let mut cpus = vec![None; self.nr_cpus];
         let none = || vec![None; self.nr_cpus];
         let (mut cores, mut llcs, mut clusters) = (none(), none(), none());
+        let mut unknown = CpuMask::new(self.nr_cpus);
         for cpu in self.online.clone().iter() {
             let (facts, shared) = self.read_cpu(cpu, arch)?;
             let i = cpu.index();
+            if shared.core.is_none() && facts.core == lone_core(cpu) {
+                unknown.set(cpu);
+            }
             cpus[i] = Some(facts);
             (cores[i], llcs[i], clusters[i]) = (shared.core, shared.llc, shared.cluster);
+        }
+        if !unknown.is_empty() {
+            self.notes.push(format!("CPUs {unknown} have no topology directory: a core of its own each"));
         }
         let mut cpus = self.fill_offline(cpus);
         let cores = self.keys("core", &cores)?;
@@ -309,7 +318,7 @@ impl Reader {
     fn fill_offline(&self, cpus: Vec<Option<CpuFacts>>) -> Vec<CpuFacts> {
         let (die, package) = cpus.iter().flatten().next().map_or((0, 0), |cpu| (cpu.die, cpu.package));
         let offline = |cpu: usize| CpuFacts {
-            core: 1 << 62 | cpu as u64,
+            core: lone_core(CpuId(cpu as u32)),
             cluster: None,
             llc: None,
             die,
@@ -399,11 +408,9 @@ impl Reader {
             priorities.push((cpu, priority));
         }
         let differ = priorities.iter().any(|(_, priority)| *priority != priorities[0].1);
-        let mut switch = self.tree.peek("kernel/debug/x86/sched_itmt_enabled");
-        if switch.is_none() && matches!(&self.tree, Tree::Directory(root) if root == Path::new("/sys")) {
-            switch = std::fs::read_to_string("/proc/sys/kernel/sched_itmt_enabled").ok();
-        }
-        facts.itmt = match switch.as_deref().map(str::trim) {
+        let switch = self.tree.peek("kernel/debug/x86/sched_itmt_enabled");
+        let switch = switch.or_else(|| self.tree.peek_beside("proc/sys/kernel/sched_itmt_enabled"));
+        facts.itmt = match switch.as_deref() {
             Some(switch) => matches!(switch, "1" | "Y"),
             None if differ => {
                 self.notes.push(String::from("preferred cores (ITMT) taken to be on: highest_perf differs"));

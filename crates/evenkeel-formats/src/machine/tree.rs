@@ -70,6 +70,14 @@ impl Tree {
         self.read(path).ok().flatten()
     }
 
+    /// The content of a file beside `sys`, such as one of `/proc`.
+    pub(super) fn peek_beside(&self, path: &str) -> Option<String> {
+        match self {
+            Self::Dump(files) => files.get(&format!("/{path}")).map(|text| String::from(text.trim())),
+            Self::Directory(root) => Self::Directory(root.parent()?.to_path_buf()).peek(path),
+        }
+    }
+
     /// The numbers `N` of the entries `PREFIXN` of a directory, ascending.
     pub(super) fn numbered(&self, directory: &str, prefix: &str) -> Vec<u32> {
         let mut numbers = BTreeSet::new();

@@ -171,8 +171,13 @@ impl<'a> Reader<'a> {
         warnings.extend(checks::check(&workload)?);
         for wait in checks::unmatched_waits(&workload) {
             let name = &workload.objects[wait.object.0 as usize].name;
-            let message = format!("nobody does `{}` on `{name}`", wait.missing);
-            let consequence = "waits here never end";
+            let does = if wait.missing == "signal" {
+                "signals or resumes".to_owned()
+            } else {
+                format!("{}s", wait.missing)
+            };
+            let message = format!("nobody {does} `{name}`");
+            let consequence = if wait.missing == "lock" { "has no effect" } else { "a wait here never ends" };
             warnings.push(Warning::in_workload(&workload, wait.origin, message, consequence));
         }
         Ok(RtApp { workload, globals, warnings })

@@ -98,7 +98,6 @@ pub const V6_12_117: Kernel = Kernel {
         yielding: Yielding::RestOfSlice,
         reweight: Reweight::AboutMean,
         delayed_lag: DelayedLag::WhenItEnds,
-        lazy_resched: false,
         forgets_long_sleepers: false,
         load_tracking: LoadTracking::SlowedTime,
         removal: Removal::SubtractWithFloor,

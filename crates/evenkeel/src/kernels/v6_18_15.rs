@@ -1,7 +1,7 @@
 //! v6.18.15 as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
 use crate::kernel::{Features, Kernel, RunQueueRules, TopologyRules};
-use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption, Yielding};
+use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption};
 use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 
 /// v6.18.15 as Debian builds it for amd64.
@@ -25,12 +25,8 @@ pub const V6_18_15: Kernel = Kernel {
         expiry: Expiry::RenewedOrUnprotected,
         // A wakee that does not preempt shortens it (spec 2 §6.7).
         wakeup_preemption: WakeupPreemption::TrialShort,
-        // Each yield pushes the deadline away by a whole slice (spec 2 §1.2).
-        yielding: Yielding::RestOfSliceThenExtend,
         // Groups whose weight changes leave the queue and join it again (spec 2 §6.10).
         reweight: Reweight::Replace,
-        // Code in the kernel runs on until the next tick (spec 2 §6.9).
-        lazy_resched: true,
         // Small CPUs learn from tasks that are too big for them (spec 2 §10.2).
         util_est: UtilEst::OneAverageAnyCapacity,
         ..V6_12_117.queues

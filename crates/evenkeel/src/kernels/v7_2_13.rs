@@ -3,7 +3,7 @@ use super::v6_18_15::V6_18_15;
 use crate::kernel::{Features, Kernel, LlcBalancingTunables, RunQueueRules, TopologyRules, Tunables};
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedLag, LagLimit, Reweight, SliceProtection, UtilEstUpdate, VirtualTime,
-    WakeupPreemption, WeightDivision, Yielding,
+    WakeupPreemption, WeightDivision,
 };
 use crate::topology::rules::{LevelWeight, LlcId, LlcSharing, PackageLevel};
 
@@ -35,10 +35,8 @@ pub const V7_2_13: Kernel = Kernel {
         reweight: Reweight::AboutMeanProtected,
         // A marked task does not spoil the choice of a wakee with a short slice (spec 2 §6.5).
         buddy_pick: BuddyPick::WhenProtecting,
-        // New tasks and those woken while delayed wait for their turn (spec 2 §6.7).
+        // New tasks wait for their turn (spec 2 §6.7).
         wakeup_preemption: WakeupPreemption::Pick,
-        // A yield costs one slice (spec 2 §1.2).
-        yielding: Yielding::RestOfSlice,
         // Delayed sleepers cannot lose more than they owed (spec 2 §6.8).
         delayed_lag: DelayedLag::AtLeastAtSleep,
         // Estimates use the latest utilisation (spec 2 §10.2).

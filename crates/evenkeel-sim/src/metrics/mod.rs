@@ -1,0 +1,333 @@
+//! What a run measured: per task and per CPU, and how well work was conserved.
+//!
+//! Kept by the simulator itself from what it executes (switches, wake-ups, exits), whatever observer is attached. Two
+//! sums are asserted: a task's running, waiting and sleeping times add up to its life, and the running times of all
+//! tasks plus the idle times of all CPUs add up to elapsed time times CPUs.
+pub mod conservation;
+pub mod histogram;
+mod tally;
+
+use conservation::{Checker, Integral, Violation};
+use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::mask::CpuMask;
+use evenkeel::time::Ns;
+use evenkeel::workload::SpecId;
+use histogram::Histogram;
+use std::sync::Arc;
+pub use tally::{Migrations, Tally};
+
+/// What a task did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskTimes {
+    /// When it was forked.
+    pub created: Ns,
+    /// When it ended; none: it lives.
+    pub ended: Option<Ns>,
+    /// Time on a CPU.
+    pub run: Ns,
+    /// Time runnable without a CPU, from the wake-up on.
+    pub wait: Ns,
+    /// Time asleep.
+    pub sleep: Ns,
+    /// Times it left its CPU to sleep or to end.
+    pub voluntary_switches: u64,
+    /// Times it left its CPU although it could have gone on, yields included.
+    pub involuntary_switches: u64,
+    /// Times it became runnable: the fork and every wake-up.
+    pub activations: u64,
+    /// Repetitions of phases completed.
+    pub loops: u64,
+    /// Uses of periodic timers.
+    pub timer_uses: u64,
+    /// Uses for which the expiry had passed already.
+    pub timer_misses: u64,
+    /// Least time left until an expiry; negative: by how much the worst one was missed. None: no timer was used.
+    pub timer_slack_min: Option<i64>,
+    /// Times from wake-up (or fork) to running.
+    pub wake_latency: Histogram,
+}
+
+/// What a CPU did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// Time a task ran.
+    pub busy: Ns,
+    /// Time no task ran.
+    pub idle: Ns,
+    /// Idle periods that have begun, the one at the start included.
+    pub idle_periods: u64,
+    /// Switches to a task or to idle.
+    pub switches: u64,
+    /// Ticks.
+    pub ticks: u64,
+}
+
+/// A task of a run, with its results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskResult {
+    /// Its number.
+    pub id: TaskId,
+    /// Its name.
+    pub name: String,
+    /// Its definition; none for a launcher.
+    pub spec: Option<SpecId>,
+    /// One of the tasks named `init` that fork the others: not part of the workload.
+    pub launcher: bool,
+    /// Its CPU at the end.
+    pub cpu: CpuId,
+    /// What it did.
+    pub times: TaskTimes,
+    /// Its changes of CPU by reason.
+    pub migrations: Migrations,
+}
+
+/// How well work was conserved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conservation {
+    /// CPU time that was idle while a task that could have used it waited elsewhere.
+    pub wasted: Ns,
+    /// Time during which there was any.
+    pub violated: Ns,
+    /// Looks of the "wasted cores" checker.
+    pub looks: u64,
+    /// What it reported.
+    pub violations: Vec<Violation>,
+}
+
+/// The results of a run so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunResult {
+    /// Simulated time.
+    pub elapsed: Ns,
+    /// Events that the simulator processed.
+    pub events: u64,
+    /// Tasks by number, launchers included.
+    pub tasks: Vec<TaskResult>,
+    /// CPUs by number.
+    pub cpus: Vec<CpuTimes>,
+    /// Work conservation.
+    pub conservation: Conservation,
+}
+
+/// What a task is doing, as far as times are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Running,
+    Waiting,
+    Sleeping,
+    Ended,
+}
+
+#[derive(Clone, Debug)]
+struct TaskMeter {
+    times: TaskTimes,
+    mode: Mode,
+    since: Ns,
+    /// When it was woken, until it runs.
+    woken: Option<Ns>,
+    /// Where it may run, unless that is everywhere.
+    pinned: Option<Arc<CpuMask>>,
+}
+
+impl TaskMeter {
+    /// Charges the time since the last change.
+    fn settle(&mut self, now: Ns) {
+        let span = now - self.since;
+        self.since = now;
+        match self.mode {
+            Mode::Running => self.times.run += span,
+            Mode::Waiting => self.times.wait += span,
+            Mode::Sleeping => self.times.sleep += span,
+            Mode::Ended => {}
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CpuMeter {
+    times: CpuTimes,
+    busy: bool,
+    since: Ns,
+}
+
+impl CpuMeter {
+    fn settle(&mut self, now: Ns) {
+        let span = now - self.since;
+        self.since = now;
+        if self.busy {
+            self.times.busy += span;
+        } else {
+            self.times.idle += span;
+        }
+    }
+}
+
+/// In what state a task leaves its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// It could go on.
+    Runnable,
+    /// It sleeps.
+    Sleeping,
+    /// It has ended.
+    Ended,
+}
+
+/// The meters of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Meters {
+    tasks: Vec<TaskMeter>,
+    cpus: Vec<CpuMeter>,
+    pub(crate) integral: Integral,
+    pub(crate) checker: Checker,
+}
+
+impl Meters {
+    /// All CPUs idle, no task.
+    pub(crate) fn new(ncpus: usize) -> Self {
+        let times = CpuTimes { idle_periods: 1, ..CpuTimes::default() };
+        Self {
+            tasks: Vec::new(),
+            cpus: vec![CpuMeter { times, busy: false, since: 0 }; ncpus],
+            integral: Integral::new(ncpus),
+            checker: Checker::new(ncpus),
+        }
+    }
+
+    /// A task is forked; it waits.
+    pub(crate) fn forked(&mut self, now: Ns, pinned: Option<Arc<CpuMask>>) {
+        self.integral.advance(now);
+        let task = TaskId::from_index(self.tasks.len());
+        self.integral.wait(task, pinned.as_ref());
+        let times = TaskTimes { created: now, activations: 1, ..TaskTimes::default() };
+        self.tasks.push(TaskMeter { times, mode: Mode::Waiting, since: now, woken: Some(now), pinned });
+    }
+
+    /// A sleeping task is woken; it waits.
+    #[inline]
+    pub(crate) fn woken(&mut self, now: Ns, task: TaskId) {
+        self.integral.advance(now);
+        let meter = &mut self.tasks[task.index()];
+        debug_assert_eq!(meter.mode, Mode::Sleeping);
+        meter.settle(now);
+        meter.mode = Mode::Waiting;
+        meter.woken = Some(now);
+        meter.times.activations += 1;
+        self.integral.wait(task, meter.pinned.as_ref());
+    }
+
+    /// A CPU switches.
+    #[inline]
+    pub(crate) fn switched(
+        &mut self,
+        now: Ns,
+        cpu: CpuId,
+        prev: Option<(TaskId, Leaves)>,
+        next: Option<TaskId>,
+    ) {
+        self.integral.advance(now);
+        if let Some((task, leaves)) = prev {
+            self.leaves(now, task, leaves);
+        }
+        if let Some(task) = next {
+            let meter = &mut self.tasks[task.index()];
+            assert_eq!(
+                meter.mode,
+                Mode::Waiting,
+                "{task:?} runs on {cpu:?} although it does not wait for a CPU"
+            );
+            meter.settle(now);
+            meter.mode = Mode::Running;
+            if let Some(woken) = meter.woken.take() {
+                meter.times.wake_latency.record(now - woken);
+            }
+            self.integral.wait_ends(task, meter.pinned.is_some());
+        }
+        let meter = &mut self.cpus[cpu.index()];
+        meter.times.switches += 1;
+        if meter.busy != next.is_some() {
+            meter.settle(now);
+            meter.busy = next.is_some();
+            meter.times.idle_periods += u64::from(!meter.busy);
+            self.integral.set_idle(cpu, !meter.busy);
+        }
+    }
+
+    #[inline]
+    fn leaves(&mut self, now: Ns, task: TaskId, leaves: Leaves) {
+        let meter = &mut self.tasks[task.index()];
+        assert_eq!(meter.mode, Mode::Running, "{task:?} leaves a CPU although it does not run");
+        meter.settle(now);
+        match leaves {
+            Leaves::Runnable => {
+                meter.times.involuntary_switches += 1;
+                meter.mode = Mode::Waiting;
+                self.integral.wait(task, meter.pinned.as_ref());
+            }
+            Leaves::Sleeping => {
+                meter.times.voluntary_switches += 1;
+                meter.mode = Mode::Sleeping;
+            }
+            Leaves::Ended => {
+                meter.times.voluntary_switches += 1;
+                meter.times.ended = Some(now);
+                meter.mode = Mode::Ended;
+            }
+        }
+    }
+
+    /// A task's affinity has changed.
+    pub(crate) fn repinned(&mut self, now: Ns, task: TaskId, pinned: Option<Arc<CpuMask>>) {
+        self.integral.advance(now);
+        let meter = &mut self.tasks[task.index()];
+        if meter.mode == Mode::Waiting {
+            self.integral.wait_ends(task, meter.pinned.is_some());
+            self.integral.wait(task, pinned.as_ref());
+        }
+        meter.pinned = pinned;
+    }
+
+    /// The counters of a task that only the program changes.
+    #[inline]
+    pub(crate) fn task(&mut self, task: TaskId) -> &mut TaskTimes {
+        &mut self.tasks[task.index()].times
+    }
+
+    /// A tick of `cpu`.
+    #[inline]
+    pub(crate) fn tick(&mut self, cpu: CpuId) {
+        self.cpus[cpu.index()].times.ticks += 1;
+    }
+
+    /// Times of all tasks and CPUs up to `now`; asserts that no time was lost.
+    pub(crate) fn read(&self, now: Ns) -> (Vec<TaskTimes>, Vec<CpuTimes>, Conservation) {
+        let mut all = self.clone();
+        all.integral.advance(now);
+        let mut running = 0;
+        for meter in &mut all.tasks {
+            meter.settle(now);
+            let TaskTimes { created, ended, run, wait, sleep, .. } = meter.times;
+            assert_eq!(run + wait + sleep, ended.unwrap_or(now) - created, "a task's times make up its life");
+            running += run;
+        }
+        let mut idle = 0;
+        for meter in &mut all.cpus {
+            meter.settle(now);
+            idle += meter.times.idle;
+        }
+        assert_eq!(
+            running + idle,
+            now * all.cpus.len() as u64,
+            "tasks' running time and CPUs' idle time fill the run"
+        );
+        let (wasted, violated) = all.integral.totals();
+        let conservation = Conservation {
+            wasted,
+            violated,
+            looks: all.checker.looks(),
+            violations: all.checker.found().to_vec(),
+        };
+        let tasks = all.tasks.into_iter().map(|meter| meter.times).collect();
+        (tasks, all.cpus.into_iter().map(|meter| meter.times).collect(), conservation)
+    }
+}

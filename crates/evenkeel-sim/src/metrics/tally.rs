@@ -1,0 +1,70 @@
+//! Migrations by reason, the one thing that only the scheduler's own events tell.
+use evenkeel::ids::TaskId;
+use evenkeel::observe::{Event, MigrateReason, Observer};
+use evenkeel::time::Ns;
+
+/// Changes of CPU by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Migrations {
+    /// Placement at wake-up.
+    pub wakeup: u32,
+    /// Placement at exec.
+    pub exec: u32,
+    /// Its affinity changed.
+    pub affinity: u32,
+    /// Pulled by a balancing pass.
+    pub balance: u32,
+    /// Pushed by the stopper for a balancing pass.
+    pub active_balance: u32,
+}
+
+impl Migrations {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        [self.wakeup, self.exec, self.affinity, self.balance, self.active_balance]
+            .into_iter()
+            .map(u64::from)
+            .sum()
+    }
+
+    /// Adds those of another task.
+    pub fn add(&mut self, other: &Self) {
+        self.wakeup += other.wakeup;
+        self.exec += other.exec;
+        self.affinity += other.affinity;
+        self.balance += other.balance;
+        self.active_balance += other.active_balance;
+    }
+}
+
+/// Counts migrations; the observer that every simulation has beside the user's.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Vec<Migrations>);
+
+impl Tally {
+    /// The migrations of a task.
+    pub fn of(&self, task: TaskId) -> Migrations {
+        self.0.get(task.index()).copied().unwrap_or_default()
+    }
+}
+
+impl Observer for Tally {
+    const ON: bool = true;
+    #[inline(always)]
+    fn event(&mut self, _now: Ns, event: &Event) {
+        if let Event::MigrateTask { task, reason, .. } = event {
+            if task.index() >= self.0.len() {
+                self.0.resize(task.index() + 1, Migrations::default());
+            }
+            let counts = &mut self.0[task.index()];
+            let count = match reason {
+                MigrateReason::Wakeup => &mut counts.wakeup,
+                MigrateReason::Exec => &mut counts.exec,
+                MigrateReason::Affinity => &mut counts.affinity,
+                MigrateReason::Balance => &mut counts.balance,
+                MigrateReason::ActiveBalance => &mut counts.active_balance,
+            };
+            *count += 1;
+        }
+    }
+}

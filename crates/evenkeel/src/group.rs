@@ -1,0 +1,396 @@
+//! Task groups: who gets how much when groups compete, and how a group's load shows on each CPU.
+//!
+//! A group has shares (1024 by default). On each CPU it is represented by one entity, whose weight is the group's shares
+//! divided over its CPUs in proportion to the load there: a group of one task on one CPU has an entity of weight 1024; with a
+//! second, equal task on another CPU each entity weighs 512.
+//!
+//! In the kernel: `calc_group_shares`, `update_cfs_group`, `reweight_entity`, `update_tg_load_avg`,
+//! `sched_create_group`. Specified in spec 2 §6.10, §9.6, §9.7, §14. Left out: quotas (`cpu.max`), autogroup.
+use crate::entity::{CfsRq, Entity};
+use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
+use crate::load_avg::Membership;
+use crate::observe::Observer;
+use crate::pelt::MIN_DIVIDER;
+use crate::sched::Sched;
+use crate::task::{OnRq, TaskState};
+use crate::time::MS;
+use crate::weight::{LoadWeight, NICE_0_LOAD, NICE_0_SHIFT, scale_load_down};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Full-resolution shares of a group that nobody changed.
+pub const DEFAULT_SHARES: u64 = NICE_0_LOAD;
+/// Shares of a group of the idle kind.
+const IDLE_SHARES: u64 = 3 << NICE_0_SHIFT;
+
+/// One task group.
+#[derive(Clone, Debug)]
+pub struct TaskGroup {
+    /// Its path, `/` for the root group.
+    pub name: String,
+    /// The group above; none for the root group.
+    pub parent: Option<TgId>,
+    /// Full-resolution shares; of the root group without meaning.
+    pub shares: u64,
+    /// Whether it is of the idle kind (`cpu.idle`).
+    pub idle: bool,
+    /// Load of all its queues.
+    pub load_avg: u64,
+    /// Its queue on each CPU.
+    pub queues: Vec<QueueId>,
+    /// Its entity on each CPU; empty for the root group.
+    pub entities: Vec<SeId>,
+}
+
+impl TaskGroup {
+    pub(crate) fn root(ncpus: usize) -> Self {
+        Self {
+            name: String::from("/"),
+            parent: None,
+            shares: DEFAULT_SHARES,
+            idle: false,
+            load_avg: 0,
+            queues: (0..ncpus as u32).map(QueueId).collect(),
+            entities: Vec::new(),
+        }
+    }
+}
+
+/// Full-resolution shares for a `cpu.weight` of 1..=10000 (100 by default), rounded as the kernel does.
+pub fn shares_of_weight(weight: u64) -> u64 {
+    clamp_shares(((weight * 1024 + 50) / 100) << NICE_0_SHIFT)
+}
+
+/// Full-resolution shares for a `cpu.shares` value (1024 by default).
+pub fn shares_of_cpu_shares(shares: u64) -> u64 {
+    clamp_shares(shares.min(1 << 18) << NICE_0_SHIFT)
+}
+
+fn clamp_shares(shares: u64) -> u64 {
+    shares.clamp(2 << NICE_0_SHIFT, 1 << (18 + NICE_0_SHIFT))
+}
+
+/// The weight of the entity that represents a queue: the group's shares times the queue's part of the group's load
+/// (spec 2 §14.2). All but `queue_load_avg`, `tg_load_avg` and `contrib` are full resolution.
+pub fn calc_group_shares(
+    shares: u64,
+    queue_weight: u64,
+    queue_load_avg: u64,
+    tg_load_avg: u64,
+    contrib: u64,
+) -> u64 {
+    let load = scale_load_down(queue_weight).max(queue_load_avg);
+    let total = tg_load_avg.wrapping_sub(contrib).wrapping_add(load);
+    let part = shares * load;
+    let part = part.checked_div(total).unwrap_or(part);
+    // The floor is 2 without scaling: an entity of almost no weight.
+    part.clamp(2, shares)
+}
+
+impl<O: Observer> Sched<O> {
+    /// Creates a task group below `parent`, with full-resolution shares (see [`shares_of_weight`]).
+    pub fn new_group(&mut self, parent: TgId, name: &str, shares: u64, idle: bool) -> TgId {
+        let group = TgId::from_index(self.groups.len());
+        let (mut queues, mut entities) = (Vec::new(), Vec::new());
+        for cpu in 0..self.rqs.len() {
+            let above = &self.groups[parent.index()];
+            let (parent_queue, parent_se) = (above.queues[cpu], above.entities.get(cpu).copied());
+            let queue = QueueId::from_index(self.queues.len());
+            let se = SeId::from_index(self.entities.len());
+            let depth = parent_se.map_or(0, |parent| self.entities[parent.index()].depth + 1);
+            let virtual_time = self.rules.queues.virtual_time;
+            self.queues.push(CfsRq {
+                group,
+                owner: Some(se),
+                idle,
+                virtual_time,
+                ..CfsRq::new(CpuId(cpu as u32))
+            });
+            self.entities.push(Entity {
+                cfs_rq: parent_queue,
+                parent: parent_se,
+                my_queue: Some(queue),
+                depth,
+                ..Entity::new(LoadWeight::computed(NICE_0_LOAD), self.rules.base_slice)
+            });
+            queues.push(queue);
+            entities.push(se);
+        }
+        self.groups.push(TaskGroup {
+            name: String::from(name),
+            parent: Some(parent),
+            shares: if idle { IDLE_SHARES } else { shares },
+            idle,
+            load_avg: 0,
+            queues,
+            entities: entities.clone(),
+        });
+        for (cpu, se) in entities.into_iter().enumerate() {
+            self.update_rq_clock(CpuId(cpu as u32));
+            self.update_load_avg(se, Membership::Attach);
+        }
+        group
+    }
+
+    /// The task groups.
+    pub fn groups(&self) -> &[TaskGroup] {
+        &self.groups
+    }
+
+    /// Changes a group's shares (full resolution); a group of the idle kind keeps its own.
+    pub(crate) fn set_group_shares(&mut self, group: TgId, shares: u64) {
+        let shares = clamp_shares(shares);
+        let tg = &mut self.groups[group.index()];
+        if tg.parent.is_none() || tg.idle || tg.shares == shares {
+            return;
+        }
+        tg.shares = shares;
+        for cpu in 0..self.rqs.len() {
+            self.update_rq_clock(CpuId(cpu as u32));
+            let mut level = Some(self.groups[group.index()].entities[cpu]);
+            while let Some(se) = level {
+                self.update_load_avg(se, Membership::Keep);
+                self.update_cfs_group(se);
+                level = self.entities[se.index()].parent;
+            }
+        }
+    }
+
+    /// Gives the entity of a group the weight that its queue's load is worth.
+    pub(crate) fn update_cfs_group(&mut self, se: SeId) {
+        let Some(queue) = self.entities[se.index()].my_queue else { return };
+        let queue = &self.queues[queue.index()];
+        if queue.load_weight == 0 {
+            return;
+        }
+        let tg = &self.groups[queue.group.index()];
+        let weight = calc_group_shares(
+            tg.shares,
+            queue.load_weight,
+            queue.avg.load_avg,
+            tg.load_avg,
+            queue.tg_load_avg_contrib,
+        );
+        if self.entities[se.index()].load.weight != weight {
+            self.reweight_entity(se, LoadWeight::computed(weight));
+        }
+    }
+
+    /// Changes an entity's weight; the time it is owed, and the distance to its deadline, stay the same in real time.
+    pub(crate) fn reweight_entity(&mut self, se: SeId, load: LoadWeight) {
+        let rules = self.rules();
+        let id = self.entities[se.index()].cfs_rq;
+        let on_rq = self.entities[se.index()].on_rq;
+        if on_rq {
+            self.update_curr(id);
+        }
+        let queue = &mut self.queues[id.index()];
+        let attached = self.entities[se.index()].avg.last_update_time != 0;
+        if attached {
+            queue.detach_load(&self.entities[se.index()]);
+        }
+        if on_rq {
+            queue.reweight_queued(&mut self.entities, se, load, &rules);
+        } else {
+            self.entities[se.index()].reweight_unqueued(load, &rules);
+        }
+        let entity = &mut self.entities[se.index()];
+        entity.avg.load_avg = entity.weight() * entity.avg.load_sum / entity.avg.divider();
+        if attached {
+            queue.attach_load(entity);
+        }
+    }
+
+    /// Tells the group how much load the queue has; not for small changes, and at most once a millisecond.
+    pub(crate) fn update_tg_load_avg(&mut self, queue: QueueId) {
+        let queue = &mut self.queues[queue.index()];
+        if queue.owner.is_none() || self.now - queue.last_update_tg_load_avg < MS {
+            return;
+        }
+        let contrib = queue.tg_load_avg_contrib;
+        let delta = queue.avg.load_avg as i64 - contrib as i64;
+        if delta.unsigned_abs() > contrib / 64 {
+            let tg = &mut self.groups[queue.group.index()];
+            tg.load_avg = tg.load_avg.wrapping_add(delta as u64);
+            queue.tg_load_avg_contrib = queue.avg.load_avg;
+            queue.last_update_tg_load_avg = self.now;
+        }
+    }
+
+    /// Passes a jump of a group queue's averages on to the group's entity and the queue above (spec 2 §9.6). True if
+    /// there was one.
+    pub(crate) fn propagate_entity_load_avg(&mut self, se: SeId) -> bool {
+        let entity = &self.entities[se.index()];
+        let Some(child) = entity.my_queue else { return false };
+        if !self.queues[child.index()].propagate {
+            return false;
+        }
+        let parent = entity.cfs_rq;
+        let child = &mut self.queues[child.index()];
+        child.propagate = false;
+        let jump = core::mem::take(&mut child.prop_runnable_sum);
+        let (child_avg, child_weight) = (child.avg, child.load_weight);
+        let entity = &mut self.entities[se.index()];
+        let queue = &mut self.queues[parent.index()];
+        queue.propagate = true;
+        queue.prop_runnable_sum += jump;
+        queue.follow_util(entity, child_avg.util_avg);
+        queue.follow_runnable(entity, child_avg.runnable_avg);
+        queue.follow_load(entity, jump, child_avg.load_sum, child_weight);
+        true
+    }
+
+    /// Moves a task to another group (spec 2 §5.6).
+    pub(crate) fn set_task_group(&mut self, task: TaskId, group: TgId) {
+        if self.tasks[task].group == group {
+            return;
+        }
+        if self.tasks[task].state == TaskState::New {
+            self.tasks[task].group = group;
+            return;
+        }
+        self.change_task(task, |sched| {
+            let se = sched.tasks[task].se;
+            if sched.tasks[task].state != TaskState::Dead
+                && sched.entities[se.index()].avg.last_update_time != 0
+            {
+                sched.update_load_avg(se, Membership::Detach);
+                sched.propagate_up(se);
+            }
+            sched.entities[se.index()].avg.last_update_time = 0;
+            sched.tasks[task].group = group;
+            let cpu = sched.tasks[task].cpu;
+            sched.assign_queue(task, cpu);
+            sched.update_load_avg(se, Membership::Attach);
+            sched.propagate_up(se);
+        });
+    }
+
+    /// Passes a jump on through all levels above an entity.
+    fn propagate_up(&mut self, se: SeId) {
+        let mut level = self.entities[se.index()].parent;
+        while let Some(se) = level {
+            self.update_load_avg(se, Membership::Keep);
+            level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// The queue and entity of the task's group on `cpu` become the task's.
+    pub(crate) fn assign_queue(&mut self, task: TaskId, cpu: CpuId) {
+        let p = &self.tasks[task];
+        debug_assert_ne!(p.on_rq, OnRq::Queued, "a queued task cannot change its queue");
+        let tg = &self.groups[p.group.index()];
+        let parent = tg.entities.get(cpu.index()).copied();
+        let depth = parent.map_or(0, |parent| self.entities[parent.index()].depth + 1);
+        let entity = &mut self.entities[p.se.index()];
+        entity.cfs_rq = tg.queues[cpu.index()];
+        entity.parent = parent;
+        entity.depth = depth;
+    }
+}
+
+/// `x + delta`, at least 0.
+fn add_positive(x: u64, delta: i64) -> u64 {
+    x.saturating_add_signed(delta)
+}
+
+impl CfsRq {
+    /// The group entity's utilisation becomes that of its queue; this queue's changes by the same.
+    fn follow_util(&mut self, entity: &mut Entity, util_avg: u64) {
+        if util_avg == entity.avg.util_avg {
+            return;
+        }
+        let divider = self.avg.divider();
+        let delta_avg = util_avg as i64 - entity.avg.util_avg as i64;
+        let util_sum = (util_avg * divider) as u32;
+        let delta_sum = i64::from(util_sum) - i64::from(entity.avg.util_sum);
+        entity.avg.util_avg = util_avg;
+        entity.avg.util_sum = util_sum;
+        self.avg.util_avg = add_positive(self.avg.util_avg, delta_avg);
+        self.avg.util_sum = add_positive(u64::from(self.avg.util_sum), delta_sum) as u32;
+        self.avg.util_sum = self.avg.util_sum.max((self.avg.util_avg * MIN_DIVIDER) as u32);
+    }
+
+    /// The same for the runnable average.
+    fn follow_runnable(&mut self, entity: &mut Entity, runnable_avg: u64) {
+        if runnable_avg == entity.avg.runnable_avg {
+            return;
+        }
+        let divider = self.avg.divider();
+        let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
+        let runnable_sum = runnable_avg * divider;
+        let delta_sum = runnable_sum as i64 - entity.avg.runnable_sum as i64;
+        entity.avg.runnable_avg = runnable_avg;
+        entity.avg.runnable_sum = runnable_sum;
+        self.avg.runnable_avg = add_positive(self.avg.runnable_avg, delta_avg);
+        self.avg.runnable_sum = add_positive(self.avg.runnable_sum, delta_sum);
+        self.avg.runnable_sum = self.avg.runnable_sum.max(self.avg.runnable_avg * MIN_DIVIDER);
+    }
+
+    /// The group entity's runnable time follows a jump of its queue's, as far as that can be told.
+    fn follow_load(&mut self, entity: &mut Entity, jump: i64, child_load_sum: u64, child_weight: u64) {
+        if jump == 0 {
+            return;
+        }
+        let divider = self.avg.divider();
+        let sum = if jump >= 0 {
+            // The queue got more: at most always runnable.
+            (jump as u64 + entity.avg.load_sum).min(divider)
+        } else {
+            // It got less: not more than what is left per unit of weight.
+            let left = match scale_load_down(child_weight) {
+                0 => 0,
+                weight => child_load_sum / weight,
+            };
+            entity.avg.load_sum.min(left)
+        };
+        // Whatever ran was runnable.
+        let sum = sum.max(u64::from(entity.avg.util_sum >> 10));
+        let weight = entity.weight();
+        let load_sum = weight * sum;
+        let load_avg = load_sum / divider;
+        if load_avg == entity.avg.load_avg {
+            return;
+        }
+        let delta_avg = load_avg as i64 - entity.avg.load_avg as i64;
+        let delta_sum = load_sum as i64 - (weight * entity.avg.load_sum) as i64;
+        entity.avg.load_sum = sum;
+        entity.avg.load_avg = load_avg;
+        self.avg.load_avg = add_positive(self.avg.load_avg, delta_avg);
+        self.avg.load_sum = add_positive(self.avg.load_sum, delta_sum);
+        self.avg.load_sum = self.avg.load_sum.max(self.avg.load_avg * MIN_DIVIDER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_divided_by_load() {
+        // Spec 2 §17.10: shares, weight and load of the queue, load and contribution of the group.
+        let k = 1 << 10;
+        let rows = [
+            (1024 * k, 1024 * k, 1024, 1024, 1024, 1_048_576, 1024),
+            (1024 * k, 1024 * k, 0, 0, 0, 1_048_576, 1024),
+            (1024 * k, 1024 * k, 512, 2048, 512, 419_430, 409),
+            (1024 * k, 2048 * k, 1500, 6000, 1500, 327_960, 320),
+            (1024 * k, 0, 300, 3000, 300, 104_857, 102),
+            (1024 * k, 0, 0, 3000, 0, 2, 2),
+            (15 * k, 1024 * k, 1024, 8192, 1024, 1920, 2),
+            (100 * k, 3 * k, 3, 3000, 3, 102, 2),
+        ];
+        for (shares, weight, load, tg_load, contrib, expected, se_weight) in rows {
+            let got = calc_group_shares(shares, weight, load, tg_load, contrib);
+            assert_eq!((got, scale_load_down(got)), (expected, se_weight));
+        }
+    }
+
+    #[test]
+    fn cgroup_weights_become_shares() {
+        assert_eq!(shares_of_weight(100), DEFAULT_SHARES);
+        assert_eq!(shares_of_weight(1), 10 << 10);
+        assert_eq!(shares_of_weight(10_000), 102_400 << 10);
+        assert_eq!(shares_of_cpu_shares(1), 2 << 10);
+    }
+}
