@@ -127,7 +127,7 @@ impl<O: Observer> Sched<O> {
             entity.load = load;
             entity.avg.load_avg = entity.weight();
         } else {
-            self.reweight_entity(self.tasks[task].se, load);
+            self.reweight_entity(self.tasks[task].se, load, None);
         }
     }
 }

@@ -90,7 +90,7 @@ impl<O: Observer> Sched<O> {
         let util_est: u64 = queued
             .iter()
             .filter(|task| !self.entity(**task).sched_delayed)
-            .map(|task| self.util_est(*task))
+            .map(|task| u64::from(self.rules.queues.util_est.contribution(&self.entity(*task).avg)))
             .sum();
         // An estimate that changed while its task was delayed may leave a remainder of at most one CPU each.
         let sum = u64::from(self.root(cpu).avg.util_est);

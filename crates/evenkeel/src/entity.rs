@@ -52,7 +52,8 @@ pub struct Entity {
     pub task: Option<TaskId>,
     /// How many levels above it: 0 on a root queue.
     pub depth: u32,
-    /// Of a group: runnable tasks below, as last noted; it lags behind inside one operation.
+    /// Of a group: runnable tasks below, as last noted; it lags behind inside one operation. Where contributions are
+    /// scaled: the full-resolution weight with which it counts as runnable.
     pub runnable_weight: u64,
 }
 
@@ -101,6 +102,8 @@ pub struct Removed {
     pub util_avg: u64,
     /// Sum of `runnable_avg`.
     pub runnable_avg: u64,
+    /// Sum of `load_sum`.
+    pub load_sum: u64,
 }
 
 /// One fair run queue (`struct cfs_rq`).
@@ -118,6 +121,8 @@ pub struct CfsRq {
     pub on_list: bool,
     /// Sum of the full-resolution weights of queued entities, current included.
     pub load_weight: u64,
+    /// The same of the weights with which entities count as runnable, where contributions are scaled.
+    pub runnable_weight: u64,
     /// Entities queued, current and delayed included.
     pub nr_running: u32,
     /// Tasks in the subtree, delayed included.
@@ -172,6 +177,7 @@ impl CfsRq {
             idle: false,
             on_list: false,
             load_weight: 0,
+            runnable_weight: 0,
             nr_running: 0,
             h_nr_queued: 0,
             h_nr_delayed: 0,

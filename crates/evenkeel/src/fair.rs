@@ -13,7 +13,7 @@ use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
 use crate::pick::cfs::wakeup_preempt_entity;
 use crate::pick::eevdf::PickMode;
-use crate::queue_rules::WakeupPreemption;
+use crate::queue_rules::{UtilEstUpdate, WakeupPreemption};
 use crate::sched::Sched;
 use crate::task::OnRq;
 use crate::timeline::vtime_before;
@@ -174,10 +174,16 @@ impl<O: Observer> Sched<O> {
         if !(delayed && (migrating || flags.contains(Dequeue::SAVE))) {
             self.util_est_dequeue(cpu, task);
         }
-        if flags.contains(Dequeue::SLEEP) {
-            self.util_est_update(cpu, task);
+        let se = self.tasks[task].se;
+        let sleeps = flags.contains(Dequeue::SLEEP);
+        let update = self.rules.queues.util_est_update;
+        if sleeps && update == UtilEstUpdate::BeforeDequeue {
+            self.util_est_update(se);
         }
-        if self.dequeue_entities(cpu, self.tasks[task].se, flags) {
+        if self.dequeue_entities(cpu, se, flags) {
+            if sleeps && update == UtilEstUpdate::AfterDequeue {
+                self.util_est_update(se);
+            }
             return true;
         }
         self.emit(|_| Event::DelayDequeue { task, cpu });

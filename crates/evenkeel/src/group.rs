@@ -10,7 +10,9 @@ use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::load_avg::Membership;
 use crate::observe::Observer;
-use crate::pelt::MIN_DIVIDER;
+use crate::pelt::{LOAD_AVG_MAX, MIN_DIVIDER};
+use crate::pick::rules::Rules;
+use crate::queue_rules::{LoadTracking, Removal};
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
 use crate::time::MS;
@@ -87,6 +89,16 @@ pub fn calc_group_shares(
     part.clamp(2, shares)
 }
 
+/// The part of an entity's weight with which it counts as runnable: that of its queue's load which is not asleep
+/// (spec 2 §14.2).
+fn calc_group_runnable(queue: &CfsRq, shares: u64) -> u64 {
+    let load = queue.avg.load_avg.max(scale_load_down(queue.load_weight));
+    let runnable = queue.avg.runnable_avg.max(scale_load_down(queue.runnable_weight));
+    let part = runnable * shares;
+    let part = if load != 0 { part / load } else { part };
+    part.clamp(2, shares.max(2))
+}
+
 impl<O: Observer> Sched<O> {
     /// Creates a task group below `parent`, with full-resolution shares (see [`shares_of_weight`]).
     pub fn new_group(&mut self, parent: TgId, name: &str, shares: u64, idle: bool) -> TgId {
@@ -160,7 +172,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn update_cfs_group(&mut self, se: SeId) {
         let Some(queue) = self.entities[se.index()].my_queue else { return };
         let queue = &self.queues[queue.index()];
-        if queue.load_weight == 0 {
+        if queue.load_weight == 0 && self.rules.queues.empty_group_keeps_weight {
             return;
         }
         let tg = &self.groups[queue.group.index()];
@@ -171,13 +183,21 @@ impl<O: Observer> Sched<O> {
             tg.load_avg,
             queue.tg_load_avg_contrib,
         );
-        if self.entities[se.index()].load.weight != weight {
-            self.reweight_entity(se, LoadWeight::computed(weight));
+        let runnable_weight = match self.rules.queues.load_tracking {
+            LoadTracking::SlowedTime => None,
+            LoadTracking::ScaledContributions => Some(calc_group_runnable(queue, weight)),
+        };
+        let entity = &self.entities[se.index()];
+        let changed = entity.load.weight != weight
+            || runnable_weight.is_some_and(|weight| weight != entity.runnable_weight);
+        if changed {
+            self.reweight_entity(se, LoadWeight::computed(weight), runnable_weight);
         }
     }
 
     /// Changes an entity's weight; the time it is owed, and the distance to its deadline, stay the same in real time.
-    pub(crate) fn reweight_entity(&mut self, se: SeId, load: LoadWeight) {
+    /// `runnable_weight`: the weight with which a group's entity counts as runnable, where contributions are scaled.
+    pub(crate) fn reweight_entity(&mut self, se: SeId, load: LoadWeight, runnable_weight: Option<u64>) {
         let rules = self.rules();
         let id = self.entities[se.index()].cfs_rq;
         let on_rq = self.entities[se.index()].on_rq;
@@ -187,24 +207,36 @@ impl<O: Observer> Sched<O> {
         let queue = &mut self.queues[id.index()];
         let attached = self.entities[se.index()].avg.last_update_time != 0;
         if attached {
-            queue.detach_load(&self.entities[se.index()]);
+            queue.detach_load(&self.entities[se.index()], &rules);
         }
         if on_rq {
+            queue.dequeue_runnable_load(&self.entities[se.index()], &rules);
             queue.reweight_queued(&mut self.entities, se, load, &rules);
         } else {
             self.entities[se.index()].reweight_unqueued(load, &rules);
         }
         let entity = &mut self.entities[se.index()];
-        entity.avg.load_avg = entity.weight() * entity.avg.load_sum / entity.avg.divider();
+        entity.runnable_weight = runnable_weight.unwrap_or(entity.runnable_weight);
+        let divider = entity.avg.divider();
+        entity.avg.load_avg = entity.weight() * entity.avg.load_sum / divider;
+        if rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            let runnable = scale_load_down(entity.runnable_load_weight()) * entity.avg.runnable_sum;
+            entity.avg.runnable_avg = runnable / divider;
+        }
         if attached {
             queue.attach_load(entity);
         }
+        if on_rq {
+            queue.enqueue_runnable_load(entity, &rules);
+        }
     }
 
-    /// Tells the group how much load the queue has; not for small changes, and at most once a millisecond.
+    /// Tells the group how much load the queue has; not for small changes, and in newer kernels at most once a
+    /// millisecond.
     pub(crate) fn update_tg_load_avg(&mut self, queue: QueueId) {
         let queue = &mut self.queues[queue.index()];
-        if queue.owner.is_none() || self.now - queue.last_update_tg_load_avg < MS {
+        let early = self.rules.queues.tg_load_limited_to_ms && self.now - queue.last_update_tg_load_avg < MS;
+        if queue.owner.is_none() || early {
             return;
         }
         let contrib = queue.tg_load_avg_contrib;
@@ -234,9 +266,11 @@ impl<O: Observer> Sched<O> {
         let queue = &mut self.queues[parent.index()];
         queue.propagate = true;
         queue.prop_runnable_sum += jump;
-        queue.follow_util(entity, child_avg.util_avg);
-        queue.follow_runnable(entity, child_avg.runnable_avg);
-        queue.follow_load(entity, jump, child_avg.load_sum, child_weight);
+        queue.follow_util(entity, child_avg.util_avg, &self.rules);
+        if self.rules.queues.load_tracking == LoadTracking::SlowedTime {
+            queue.follow_runnable(entity, child_avg.runnable_avg, &self.rules);
+        }
+        queue.follow_load(entity, jump, child_avg.load_sum, child_weight, &self.rules);
         true
     }
 
@@ -258,9 +292,16 @@ impl<O: Observer> Sched<O> {
                 sched.propagate_up(se);
             }
             sched.entities[se.index()].avg.last_update_time = 0;
+            let sleeps = sched.tasks[task].on_rq == OnRq::No;
+            if sleeps {
+                sched.normalize_sleeper(se);
+            }
             sched.tasks[task].group = group;
             let cpu = sched.tasks[task].cpu;
             sched.assign_queue(task, cpu);
+            if sleeps {
+                sched.denormalize_sleeper(se);
+            }
             sched.update_load_avg(se, Membership::Attach);
             sched.propagate_up(se);
         });
@@ -294,45 +335,82 @@ fn add_positive(x: u64, delta: i64) -> u64 {
     x.saturating_add_signed(delta)
 }
 
+/// The divider of the averages and sums that are passed on; the oldest kernels use the limit of the sum.
+fn propagation_divider(queue: &CfsRq, rules: &Rules) -> u64 {
+    match rules.queues.load_tracking {
+        LoadTracking::SlowedTime => queue.avg.divider(),
+        LoadTracking::ScaledContributions => LOAD_AVG_MAX,
+    }
+}
+
+impl Removal {
+    /// An average and its sum follow a jump.
+    fn follow(self, avg: &mut u64, sum: &mut u64, (delta_avg, delta_sum): (i64, i64), divider: u64) {
+        *avg = add_positive(*avg, delta_avg);
+        *sum = match self {
+            Self::Subtract | Self::Recompute => *avg * divider,
+            Self::SubtractWithFloor => add_positive(*sum, delta_sum).max(*avg * MIN_DIVIDER),
+        };
+    }
+
+    /// The same for load, where the oldest kernels do not round sums to averages.
+    fn follow_load(self, avg: &mut u64, sum: &mut u64, delta: (i64, i64), divider: u64) {
+        match self {
+            Self::Subtract => {
+                *avg = add_positive(*avg, delta.0);
+                *sum = add_positive(*sum, delta.1);
+            }
+            Self::Recompute | Self::SubtractWithFloor => self.follow(avg, sum, delta, divider),
+        }
+    }
+}
+
 impl CfsRq {
     /// The group entity's utilisation becomes that of its queue; this queue's changes by the same.
-    fn follow_util(&mut self, entity: &mut Entity, util_avg: u64) {
+    fn follow_util(&mut self, entity: &mut Entity, util_avg: u64, rules: &Rules) {
         if util_avg == entity.avg.util_avg {
             return;
         }
-        let divider = self.avg.divider();
+        let divider = propagation_divider(self, rules);
         let delta_avg = util_avg as i64 - entity.avg.util_avg as i64;
         let util_sum = (util_avg * divider) as u32;
         let delta_sum = i64::from(util_sum) - i64::from(entity.avg.util_sum);
         entity.avg.util_avg = util_avg;
         entity.avg.util_sum = util_sum;
-        self.avg.util_avg = add_positive(self.avg.util_avg, delta_avg);
-        self.avg.util_sum = add_positive(u64::from(self.avg.util_sum), delta_sum) as u32;
-        self.avg.util_sum = self.avg.util_sum.max((self.avg.util_avg * MIN_DIVIDER) as u32);
+        let mut sum = u64::from(self.avg.util_sum);
+        rules.queues.removal.follow(&mut self.avg.util_avg, &mut sum, (delta_avg, delta_sum), divider);
+        self.avg.util_sum = sum as u32;
     }
 
     /// The same for the runnable average.
-    fn follow_runnable(&mut self, entity: &mut Entity, runnable_avg: u64) {
+    fn follow_runnable(&mut self, entity: &mut Entity, runnable_avg: u64, rules: &Rules) {
         if runnable_avg == entity.avg.runnable_avg {
             return;
         }
-        let divider = self.avg.divider();
+        let divider = propagation_divider(self, rules);
         let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
         let runnable_sum = runnable_avg * divider;
         let delta_sum = runnable_sum as i64 - entity.avg.runnable_sum as i64;
         entity.avg.runnable_avg = runnable_avg;
         entity.avg.runnable_sum = runnable_sum;
-        self.avg.runnable_avg = add_positive(self.avg.runnable_avg, delta_avg);
-        self.avg.runnable_sum = add_positive(self.avg.runnable_sum, delta_sum);
-        self.avg.runnable_sum = self.avg.runnable_sum.max(self.avg.runnable_avg * MIN_DIVIDER);
+        let avg = &mut self.avg;
+        let delta = (delta_avg, delta_sum);
+        rules.queues.removal.follow(&mut avg.runnable_avg, &mut avg.runnable_sum, delta, divider);
     }
 
     /// The group entity's runnable time follows a jump of its queue's, as far as that can be told.
-    fn follow_load(&mut self, entity: &mut Entity, jump: i64, child_load_sum: u64, child_weight: u64) {
+    fn follow_load(
+        &mut self,
+        entity: &mut Entity,
+        jump: i64,
+        child_load_sum: u64,
+        child_weight: u64,
+        rules: &Rules,
+    ) {
         if jump == 0 {
             return;
         }
-        let divider = self.avg.divider();
+        let divider = propagation_divider(self, rules);
         let sum = if jump >= 0 {
             // The queue got more: at most always runnable.
             (jump as u64 + entity.avg.load_sum).min(divider)
@@ -349,16 +427,35 @@ impl CfsRq {
         let weight = entity.weight();
         let load_sum = weight * sum;
         let load_avg = load_sum / divider;
-        if load_avg == entity.avg.load_avg {
-            return;
-        }
         let delta_avg = load_avg as i64 - entity.avg.load_avg as i64;
         let delta_sum = load_sum as i64 - (weight * entity.avg.load_sum) as i64;
+        if load_avg == entity.avg.load_avg && rules.queues.removal == Removal::SubtractWithFloor {
+            return;
+        }
         entity.avg.load_sum = sum;
-        entity.avg.load_avg = load_avg;
-        self.avg.load_avg = add_positive(self.avg.load_avg, delta_avg);
-        self.avg.load_sum = add_positive(self.avg.load_sum, delta_sum);
-        self.avg.load_sum = self.avg.load_sum.max(self.avg.load_avg * MIN_DIVIDER);
+        if load_avg != entity.avg.load_avg {
+            entity.avg.load_avg = load_avg;
+            let avg = &mut self.avg;
+            let delta = (delta_avg, delta_sum);
+            rules.queues.removal.follow_load(&mut avg.load_avg, &mut avg.load_sum, delta, divider);
+        }
+        if rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            self.follow_runnable_load(entity, sum, divider);
+        }
+    }
+
+    /// The load of queued entities follows too, if the group's entity is one of them.
+    fn follow_runnable_load(&mut self, entity: &mut Entity, sum: u64, divider: u64) {
+        let weight = scale_load_down(entity.runnable_load_weight());
+        let runnable_avg = weight * sum / divider;
+        let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
+        let delta_sum = (weight * sum) as i64 - (weight * entity.avg.runnable_sum) as i64;
+        entity.avg.runnable_sum = sum;
+        entity.avg.runnable_avg = runnable_avg;
+        if entity.on_rq {
+            self.avg.runnable_avg = add_positive(self.avg.runnable_avg, delta_avg);
+            self.avg.runnable_sum = add_positive(self.avg.runnable_sum, delta_sum);
+        }
     }
 }
 

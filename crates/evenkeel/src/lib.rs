@@ -44,6 +44,7 @@ pub mod weight;
 
 mod attributes;
 mod clock;
+mod cpu_load;
 mod fair;
 mod load;
 mod load_avg;

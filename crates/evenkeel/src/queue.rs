@@ -13,7 +13,7 @@ use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
 use crate::pick::cfs::{Placed, Share, TickVerdict, check_preempt_tick, place_entity, sched_slice};
 use crate::pick::rules::Rules;
-use crate::queue_rules::{DelayedLag, SliceProtection, VirtualTime};
+use crate::queue_rules::{DelayedLag, LoadTracking, SliceProtection, UtilEstUpdate, VirtualTime};
 use crate::sched::Sched;
 use crate::task::OnRq;
 use crate::time::Ns;
@@ -86,7 +86,10 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn se_update_runnable(&mut self, se: SeId) {
         let entity = &mut self.entities[se.index()];
         if let Some(queue) = entity.my_queue {
-            entity.runnable_weight = u64::from(self.queues[queue.index()].h_nr_runnable());
+            // Where contributions are scaled it is a weight, which follows the group's shares.
+            if self.rules.queues.load_tracking == LoadTracking::SlowedTime {
+                entity.runnable_weight = u64::from(self.queues[queue.index()].h_nr_runnable());
+            }
         }
     }
 
@@ -155,6 +158,24 @@ impl<O: Observer> Sched<O> {
         waiting.chain(curr).all(|se| self.se_is_idle(se))
     }
 
+    /// Classic CFS: a task that sleeps leaves its queue for good: from here on its virtual runtime is relative.
+    pub(crate) fn normalize_sleeper(&mut self, se: SeId) {
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        if queue.virtual_time == VirtualTime::Minimum {
+            let entity = &mut self.entities[se.index()];
+            entity.vruntime = entity.vruntime.wrapping_sub(queue.min_vruntime());
+        }
+    }
+
+    /// It belongs to another queue.
+    pub(crate) fn denormalize_sleeper(&mut self, se: SeId) {
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        if queue.virtual_time == VirtualTime::Minimum {
+            let entity = &mut self.entities[se.index()];
+            entity.vruntime = entity.vruntime.wrapping_add(queue.min_vruntime());
+        }
+    }
+
     /// Classic CFS: where a new task starts, a slice after what runs on the CPU on which it was created; relative to the
     /// queue's virtual time, until it joins one (spec 2 §7.8).
     pub(crate) fn task_fork_cfs(&mut self, se: SeId) {
@@ -186,6 +207,7 @@ impl<O: Observer> Sched<O> {
         }
         let queue = &mut self.queues[id.index()];
         let entity = &mut self.entities[se.index()];
+        queue.enqueue_runnable_load(entity, &self.rules);
         queue.load_weight += entity.load.weight;
         queue.nr_running += 1;
         if flags.contains(Enqueue::MIGRATED) {
@@ -222,6 +244,9 @@ impl<O: Observer> Sched<O> {
                 let lag = self.queues[id.index()].entity_lag(&self.entities, se, &rules);
                 self.entities[se.index()].vlag = lag;
             }
+            if rules.queues.util_est_update == UtilEstUpdate::InLoadUpdate {
+                self.util_est_update(se);
+            }
             self.set_delayed(se);
             return false;
         }
@@ -229,7 +254,11 @@ impl<O: Observer> Sched<O> {
             self.entities[se.index()].task.is_some_and(|task| self.tasks[task].on_rq == OnRq::Migrating);
         self.update_load_avg(se, if migrating { Membership::Detach } else { Membership::Keep });
         self.se_update_runnable(se);
+        if sleeps && rules.queues.util_est_update == UtilEstUpdate::InLoadUpdate {
+            self.util_est_update(se);
+        }
         let queue = &mut self.queues[id.index()];
+        queue.dequeue_runnable_load(&self.entities[se.index()], &rules);
         if queue.virtual_time != VirtualTime::Minimum {
             let lag = if flags.contains(Dequeue::DELAYED) {
                 queue.delayed_lag(&self.entities, se, &rules)

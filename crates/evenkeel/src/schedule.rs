@@ -163,7 +163,8 @@ impl<O: Observer> Sched<O> {
 
     fn pick_next_task(&mut self, cpu: CpuId, prev: Running) -> Option<TaskId> {
         loop {
-            if prev == Running::Idle && self.rqs[cpu.index()].nr_running == 0 {
+            let looks_again = self.rules.queues.idle_looks_again;
+            if prev == Running::Idle && self.rqs[cpu.index()].nr_running == 0 && !looks_again {
                 return None;
             }
             if let Some(task) = self.pick_task_fair(cpu) {
@@ -323,6 +324,9 @@ impl<O: Observer> Sched<O> {
         }
         self.emit(|_| Event::MigrateTask { task, orig_cpu: orig, dest_cpu: dest, reason });
         if self.tasks[task].on_rq != OnRq::Migrating {
+            if self.tasks[task].state == TaskState::Waking {
+                self.normalize_sleeper(self.tasks[task].se);
+            }
             self.remove_entity_load_avg(task, true);
         }
         self.tasks[task].nr_migrations += 1;

