@@ -30,7 +30,9 @@ fn decay_missed(load: u64, missed: u64, index: usize) -> u64 {
     if index == 1 {
         return load >> missed;
     }
-    (0..8).filter(|bit| missed >> bit & 1 != 0).fold(load, |load, bit| (load * DEGRADE_FACTOR[index][bit]) >> 7)
+    (0..8)
+        .filter(|bit| missed >> bit & 1 != 0)
+        .fold(load, |load, bit| (load * DEGRADE_FACTOR[index][bit]) >> 7)
 }
 
 /// The averages of one CPU (`rq->cpu_load`).

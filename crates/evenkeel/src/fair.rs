@@ -115,6 +115,7 @@ impl<O: Observer> Sched<O> {
             level = self.entities[se.index()].parent;
         }
         self.add_nr_running(cpu);
+        self.hrtick_update(cpu);
         let clock = self.rqs[cpu.index()].clock;
         let p = &mut self.tasks[task];
         if !flags.contains(Enqueue::RESTORE) && p.last_queued == 0 {

@@ -27,6 +27,7 @@ pub mod workload;
 pub mod balance;
 pub mod check;
 pub mod cost;
+pub mod cpu_load;
 pub mod entity;
 pub mod group;
 pub mod io;
@@ -44,7 +45,6 @@ pub mod weight;
 
 mod attributes;
 mod clock;
-mod cpu_load;
 mod fair;
 mod load;
 mod load_avg;

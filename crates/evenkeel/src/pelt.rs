@@ -124,7 +124,8 @@ impl SchedAvg {
         let Some((contrib, crossed)) = self.advance(now, load != 0) else { return false };
         if load != 0 {
             self.load_sum = self.load_sum.wrapping_add(load.wrapping_mul(u64::from(contrib)));
-            self.runnable_sum = self.runnable_sum.wrapping_add(runnable.wrapping_mul(u64::from(contrib)) << 10);
+            self.runnable_sum =
+                self.runnable_sum.wrapping_add(runnable.wrapping_mul(u64::from(contrib)) << 10);
             if running {
                 self.util_sum = self.util_sum.wrapping_add(contrib << 10);
             }
@@ -447,7 +448,8 @@ mod tests {
     fn slow_cpus_see_the_same_pelt_time_for_the_same_work() {
         // Spec 2 §17.12: 5 ms of PELT time in every 20 ms; after the run and before the next one.
         let mut avg = SchedAvg::default();
-        let rows = [(1, 100, 73), (2, 167, 122), (3, 211, 154), (5, 259, 190), (10, 292, 214), (20, 296, 217)];
+        let rows =
+            [(1, 100, 73), (2, 167, 122), (3, 211, 154), (5, 259, 190), (10, 292, 214), (20, 296, 217)];
         for n in 1..=20 {
             step(&mut avg, (n - 1) * 20 * MS + 5 * MS, RUNNING, 1024);
             let run = avg.util_avg;

@@ -47,7 +47,9 @@ impl<O: Observer> Sched<O> {
                 queue.update_min_vruntime(&self.entities);
                 false
             }
-            VirtualTime::Mean | VirtualTime::FineMean => queue.update_deadline(&mut self.entities, se, &rules),
+            VirtualTime::Mean | VirtualTime::FineMean => {
+                queue.update_deadline(&mut self.entities, se, &rules)
+            }
         };
         if let Some(task) = task {
             self.emit(|_| Event::Runtime { task, runtime: delta });
@@ -254,7 +256,8 @@ impl<O: Observer> Sched<O> {
             self.entities[se.index()].task.is_some_and(|task| self.tasks[task].on_rq == OnRq::Migrating);
         self.update_load_avg(se, if migrating { Membership::Detach } else { Membership::Keep });
         self.se_update_runnable(se);
-        if sleeps && rules.queues.util_est_update == UtilEstUpdate::InLoadUpdate {
+        let falls_asleep = sleeps && !flags.contains(Dequeue::DELAYED);
+        if falls_asleep && rules.queues.util_est_update == UtilEstUpdate::InLoadUpdate {
             self.util_est_update(se);
         }
         let queue = &mut self.queues[id.index()];

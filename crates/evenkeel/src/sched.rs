@@ -298,6 +298,7 @@ impl<O: Observer> Sched<O> {
         self.now = now;
         match input {
             Input::Tick { cpu } => self.sched_tick(cpu),
+            Input::Hrtick { cpu } => self.hrtick(cpu),
             Input::Softirq { cpu } => {
                 self.sched_balance_softirq(cpu);
                 self.irq_exit(cpu);
@@ -394,6 +395,11 @@ impl<O: Observer> Sched<O> {
     #[inline]
     pub(crate) fn feat(&self, feature: Features) -> bool {
         self.kernel.features.contains(feature)
+    }
+
+    /// A time of the kernel's clock as the host counts it.
+    pub(crate) fn since_start(&self, time: Ns) -> Ns {
+        time - BOOT_NS
     }
 
     /// Tells the observer; the event is only made if it is wanted.

@@ -6,7 +6,7 @@ use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running};
-use crate::queue_rules::Yielding;
+use crate::queue_rules::{AvgIdle, LoadTracking, Yielding};
 use crate::rq::StopWork;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
@@ -37,6 +37,9 @@ impl<O: Observer> Sched<O> {
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
             self.task_tick_fair(curr);
+        }
+        if self.rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            self.cpu_load_update(cpu);
         }
         self.rqs[cpu.index()].idle_balance = self.idle_cpu(cpu);
         self.sched_balance_trigger(cpu);
@@ -136,6 +139,9 @@ impl<O: Observer> Sched<O> {
         if next_running == prev {
             return;
         }
+        if prev == Running::Idle && self.rules.queues.avg_idle == AvgIdle::LeavingIdle {
+            self.fold_idle_period(cpu);
+        }
         match (prev, next) {
             (Running::Task(prev), Some(next)) => self.switch_fair(cpu, prev, next),
             (Running::Task(prev), None) => {
@@ -154,6 +160,9 @@ impl<O: Observer> Sched<O> {
         }
         self.rqs[cpu.index()].stopper_running = false;
         self.rqs[cpu.index()].curr = next;
+        if let Some(next) = next {
+            self.hrtick_start(cpu, next);
+        }
         self.emit(|_| Event::Switch { cpu, prev, prev_state, next: next_running });
         if let Running::Task(_) | Running::Idle = prev {
             let prev = if let Running::Task(task) = prev { Some(task) } else { None };
@@ -178,6 +187,7 @@ impl<O: Observer> Sched<O> {
 
     /// The idle task becomes current.
     fn set_next_idle(&mut self, cpu: CpuId) {
+        self.rqs[cpu.index()].hrtick = None;
         let stats = &mut self.rqs[cpu.index()].stats;
         stats.sched_goidle = stats.sched_goidle.wrapping_add(1);
         self.update_idle_core(cpu);
@@ -244,6 +254,9 @@ impl<O: Observer> Sched<O> {
         let prev = self.running(cpu);
         let before = self.rqs[cpu.index()].curr;
         let mut prev_state = PrevState::Runnable;
+        if prev == Running::Idle && self.rules.queues.avg_idle == AvgIdle::LeavingIdle {
+            self.fold_idle_period(cpu);
+        }
         if let Running::Task(task) = prev {
             self.put_prev_task(task);
             prev_state = self.leave_cpu(cpu, task);

@@ -261,6 +261,9 @@ mod tests {
         let avg = SchedAvg { util_est: 301, ..avg };
         assert_eq!(UtilEst::LastAndAverage.estimate(&avg), 300);
         assert_eq!(UtilEst::LastAndAverage.contribution(&avg), 301);
-        assert_eq!(UtilEst::OneAverage.estimate(&SchedAvg { util_est: 300 | UTIL_AVG_UNCHANGED, ..avg }), 300);
+        assert_eq!(
+            UtilEst::OneAverage.estimate(&SchedAvg { util_est: 300 | UTIL_AVG_UNCHANGED, ..avg }),
+            300
+        );
     }
 }

@@ -146,9 +146,8 @@ impl CfsRq {
             (None, Some(curr)) => curr,
             (None, None) => unreachable!("the queue is not empty"),
         };
-        let close = |se: SeId| {
-            wakeup_preempt_entity(&entities[se.index()], &entities[left.index()], rules) < 1
-        };
+        let close =
+            |se: SeId| wakeup_preempt_entity(&entities[se.index()], &entities[left.index()], rules) < 1;
         let mut chosen = left;
         if self.skip == Some(left) {
             let second = if curr == Some(left) {
@@ -234,7 +233,11 @@ mod tests {
     }
 
     /// Three tasks that always run (spec 2 §17.6): who runs up to each tick, and what the tick finds.
-    fn timeline(kernel: &crate::kernel::Kernel, tick_ms: u64, ticks: u64) -> Vec<(u64, usize, &'static str, [u64; 4], usize)> {
+    fn timeline(
+        kernel: &crate::kernel::Kernel,
+        tick_ms: u64,
+        ticks: u64,
+    ) -> Vec<(u64, usize, &'static str, [u64; 4], usize)> {
         let rules = Rules::of(kernel, 8);
         let mut entities = vec![entity(0, 0), entity(5, 0), entity(-5, 0)];
         let mut queue = queue(&entities);
@@ -270,7 +273,13 @@ mod tests {
                 set(&mut queue, &mut entities, next);
             }
             let [n0, n5, m5] = [0, 1, 2].map(|i: usize| entities[i].vruntime);
-            rows.push((tick * tick_ms, se.index(), verdict, [n0, n5, m5, queue.min_vruntime()], next.index()));
+            rows.push((
+                tick * tick_ms,
+                se.index(),
+                verdict,
+                [n0, n5, m5, queue.min_vruntime()],
+                next.index(),
+            ));
         }
         rows
     }
@@ -310,7 +319,10 @@ mod tests {
             .filter(|row| row.1 != row.4)
             .map(|(ms, ran, verdict, _, next)| (ms, ran, next, verdict))
             .collect();
-        assert_eq!(switches, [(6, 0, 1, "slice"), (9, 1, 2, "vdiff"), (28, 2, 0, "slice"), (34, 0, 2, "slice")]);
+        assert_eq!(
+            switches,
+            [(6, 0, 1, "slice"), (9, 1, 2, "vdiff"), (28, 2, 0, "slice"), (34, 0, 2, "slice")]
+        );
     }
 
     #[test]

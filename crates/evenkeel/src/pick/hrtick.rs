@@ -5,6 +5,12 @@
 //!
 //! In the kernel: `hrtick_start_fair`, `hrtick`. Specified in spec 2 §6.9. Left out: the variant of older kernels, where
 //! the feature is off.
+use crate::ids::{CpuId, TaskId};
+use crate::io::Action;
+use crate::kernel::Features;
+use crate::observe::Observer;
+use crate::queue_rules::VirtualTime;
+use crate::sched::Sched;
 use crate::time::{Ns, US};
 use crate::weight::NICE_0_LOAD;
 
@@ -30,6 +36,56 @@ pub fn hrtick_delay(remaining: i64, weight: u64, irq_util: u64) -> Option<Ns> {
 /// Whether a timer set for `armed` has to be set anew for `wanted`.
 pub fn hrtick_needs_rearm(armed: Option<Ns>, wanted: Ns) -> bool {
     armed.is_none_or(|armed| armed.abs_diff(wanted) > HRTICK_SLACK)
+}
+
+impl<O: Observer> Sched<O> {
+    fn ends_slices_by_timer(&self) -> bool {
+        self.feat(Features::HRTICK) && self.rules.queues.virtual_time != VirtualTime::Minimum
+    }
+
+    /// A task was switched to: the timer is set to its deadline, if others wait.
+    pub(crate) fn hrtick_start(&mut self, cpu: CpuId, task: TaskId) {
+        if !self.ends_slices_by_timer() || self.root(cpu).h_nr_queued <= 1 {
+            return;
+        }
+        let entity = self.entity(task);
+        let remaining = entity.deadline.wrapping_sub(entity.vruntime) as i64;
+        match hrtick_delay(remaining, entity.load.weight, 0) {
+            None => self.resched_curr(cpu, cpu),
+            Some(delay) => {
+                let at = self.now + delay;
+                let rq = &mut self.rqs[cpu.index()];
+                if hrtick_needs_rearm(rq.hrtick, at) {
+                    rq.hrtick = Some(at);
+                    self.actions.push_back(Action::HrtickStart { cpu, at: self.since_start(at) });
+                }
+            }
+        }
+    }
+
+    /// A task has joined the queue of what runs on `cpu`: from now on its slice may end.
+    pub(crate) fn hrtick_update(&mut self, cpu: CpuId) {
+        if self.rqs[cpu.index()].hrtick.is_none()
+            && let Some(curr) = self.rqs[cpu.index()].curr
+        {
+            self.hrtick_start(cpu, curr);
+        }
+    }
+
+    /// The timer has expired: what runs is accounted and stopped.
+    pub(crate) fn hrtick(&mut self, cpu: CpuId) {
+        let rq = &mut self.rqs[cpu.index()];
+        if rq.hrtick.is_none_or(|at| self.now < at) {
+            return;
+        }
+        rq.hrtick = None;
+        self.update_rq_clock(cpu);
+        if let Some(curr) = self.rqs[cpu.index()].curr {
+            self.task_tick_fair(curr);
+            self.resched_curr(cpu, cpu);
+        }
+        self.irq_exit(cpu);
+    }
 }
 
 #[cfg(test)]

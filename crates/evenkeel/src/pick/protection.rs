@@ -91,10 +91,4 @@ impl Entity {
         };
         self.set_vprot(vprot, rules);
     }
-
-    /// When the end of the running entity's protection is due, in virtual time; not after the deadline.
-    pub(crate) fn protection_end(&self, rules: &Rules) -> u64 {
-        let vprot = self.vprot(rules);
-        if self.is_protected(rules) && vtime_before(vprot, self.deadline) { vprot } else { self.deadline }
-    }
 }

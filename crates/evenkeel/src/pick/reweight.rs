@@ -120,11 +120,8 @@ mod tests {
             entity(nice, vruntime, deadline),
             entity(nice, 2 * virtual_time - vruntime, 2 * virtual_time - vruntime + 1),
         ];
-        let mut queue = CfsRq {
-            zero_vruntime: 0,
-            virtual_time: rules.queues.virtual_time,
-            ..CfsRq::new(CpuId(0))
-        };
+        let mut queue =
+            CfsRq { zero_vruntime: 0, virtual_time: rules.queues.virtual_time, ..CfsRq::new(CpuId(0)) };
         for (i, entity) in entities.iter().enumerate() {
             queue.nr_running += 1;
             queue.load_weight += entity.load.weight;

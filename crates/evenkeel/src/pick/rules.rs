@@ -70,9 +70,8 @@ impl CfsSlices {
             min_granularity: tunables.min_granularity_normalized_ns * factor,
             wakeup_granularity: tunables.wakeup_granularity_normalized_ns * factor,
             idle_min_granularity: tunables.idle_min_granularity_ns,
-            nr_latency: tunables
-                .latency_normalized_ns
-                .div_ceil(tunables.min_granularity_normalized_ns) as u32,
+            nr_latency: tunables.latency_normalized_ns.div_ceil(tunables.min_granularity_normalized_ns)
+                as u32,
         }
     }
 }
@@ -88,7 +87,10 @@ mod tests {
         let base = [1, 2, 3, 4, 7, 8, 64].map(|cpus| Rules::of(&V6_12_117, cpus).base_slice / 700_000);
         assert_eq!(base, [1, 2, 2, 3, 3, 4, 4]);
         let cfs = Rules::of(&V6_1_192, 8).cfs;
-        assert_eq!((cfs.latency, cfs.min_granularity, cfs.wakeup_granularity), (24_000_000, 3_000_000, 4_000_000));
+        assert_eq!(
+            (cfs.latency, cfs.min_granularity, cfs.wakeup_granularity),
+            (24_000_000, 3_000_000, 4_000_000)
+        );
         assert_eq!((cfs.idle_min_granularity, cfs.nr_latency), (Some(750_000), 8));
         assert_eq!(Rules::of(&V4_19_0, 8).cfs.idle_min_granularity, None);
     }
