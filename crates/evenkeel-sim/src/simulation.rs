@@ -115,6 +115,9 @@ pub struct Simulation<O: Observer> {
     timeline: Vec<(Ns, SpecId, Change)>,
     timeline_at: usize,
     jitter: Rng,
+    tick_jitter: Rng,
+    /// How long the interrupt that is being handled still takes.
+    interrupt_left: Ns,
     tick: Ns,
     capacity: u64,
     events: u64,
@@ -164,6 +167,8 @@ impl<O: Observer> Simulation<O> {
             timeline,
             timeline_at: 0,
             jitter: Rng::new(params.seed, 2),
+            tick_jitter: Rng::new(params.seed, 3),
+            interrupt_left: 0,
             tick: sched.tick_ns(),
             capacity: u64::from(machine.cpus[0].capacity),
             events: 0,

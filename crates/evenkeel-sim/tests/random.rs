@@ -114,6 +114,7 @@ fn params() -> impl Strategy<Value = SimParams> {
             hrtick: 1_000,
             resched_ipi,
             call_ipi,
+            tick: softirq / 2,
             softirq,
             stopper,
             idle_entry,
@@ -127,6 +128,7 @@ fn params() -> impl Strategy<Value = SimParams> {
             skew_tick,
             switch_cost,
             start_jitter,
+            tick_jitter: start_jitter,
             ..SimParams::default()
         },
     )

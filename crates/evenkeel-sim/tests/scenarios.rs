@@ -17,7 +17,8 @@ use expect_test::{Expect, expect};
 
 /// A small exact world: nothing takes time but what the test says.
 fn exact() -> SimParams {
-    SimParams { fork_cost: 0, ..SimParams::default() }
+    let delays = Delays { tick: 0, ..Delays::default() };
+    SimParams { fork_cost: 0, delays, ..SimParams::default() }
 }
 
 fn run_with(cpus: u32, text: &str, until: Ns, params: SimParams) -> Result<(String, RunResult), SimError> {
@@ -335,10 +336,8 @@ fn ticks_follow_the_policy() {
 #[test]
 fn longer_delays_make_wake_ups_later() {
     let latency = |resched_ipi| {
-        let params = SimParams {
-            delays: Delays { resched_ipi, call_ipi: resched_ipi, ..Delays::default() },
-            ..exact()
-        };
+        let params =
+            SimParams { delays: Delays { resched_ipi, call_ipi: resched_ipi, ..exact().delays }, ..exact() };
         let (_, result) = run_with(2, "a cpus 1: run 10ms", SEC, params).unwrap();
         task(&result, "a").times.wake_latency.max().unwrap()
     };

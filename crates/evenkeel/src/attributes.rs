@@ -51,12 +51,14 @@ impl<O: Observer> Sched<O> {
             let p = &mut self.tasks[task];
             p.nr_cpus_allowed = shared.weight();
             p.allowed = shared;
+            self.note_allowed_capacity(task);
             return;
         }
         self.change_task(task, |sched| {
             let p = &mut sched.tasks[task];
             p.nr_cpus_allowed = shared.weight();
             p.allowed = shared;
+            sched.note_allowed_capacity(task);
         });
         let cpu = self.tasks[task].cpu;
         if allowed.contains(cpu) {

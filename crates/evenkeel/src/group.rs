@@ -95,8 +95,7 @@ fn calc_group_runnable(queue: &CfsRq, shares: u64) -> u64 {
     let load = queue.avg.load_avg.max(scale_load_down(queue.load_weight));
     let runnable = queue.avg.runnable_avg.max(scale_load_down(queue.runnable_weight));
     let part = runnable * shares;
-    let part = if load != 0 { part / load } else { part };
-    part.clamp(2, shares.max(2))
+    part.checked_div(load).unwrap_or(part).clamp(2, shares.max(2))
 }
 
 impl<O: Observer> Sched<O> {

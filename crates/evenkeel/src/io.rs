@@ -6,7 +6,9 @@
 //! the delay, so the races of the real thing can be reached, and reached again.
 use crate::ids::{CpuId, TaskId, TgId};
 use crate::mask::CpuMask;
+use crate::topology::Partition;
 use crate::workload::Policy;
+use alloc::vec::Vec;
 
 /// Something happens on a CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +110,18 @@ pub enum Input {
         nice: i32,
         /// The new custom slice in ns; 0 for the default.
         slice: u64,
+    },
+    /// A CPU goes online or offline (CPU hotplug); the last online CPU cannot go.
+    Hotplug {
+        /// The CPU.
+        cpu: CpuId,
+        /// Whether it is to be online.
+        online: bool,
+    },
+    /// The machine is divided into other partitions (cpusets); `None`: one, of all CPUs that are not isolated.
+    SetPartitions {
+        /// The partitions, without common CPUs.
+        partitions: Option<Vec<Partition>>,
     },
     /// Moves `task` to another task group.
     SetGroup {

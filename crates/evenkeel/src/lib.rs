@@ -46,6 +46,7 @@ pub mod weight;
 mod attributes;
 mod clock;
 mod fair;
+mod hotplug;
 mod load;
 mod load_avg;
 mod queue;

@@ -38,6 +38,8 @@ pub enum MigrateReason {
     Exec,
     /// Its affinity no longer allows the CPU.
     Affinity,
+    /// Its CPU goes offline.
+    Hotplug,
     /// A balancing pass pulled it.
     Balance,
     /// The stopper pushed it for a balancing pass.
@@ -154,6 +156,13 @@ pub enum Event {
         cpu: CpuId,
         /// Whether the tick stopped.
         tick_stopped: bool,
+    },
+    /// A CPU goes online or offline.
+    Hotplug {
+        /// The CPU.
+        cpu: CpuId,
+        /// Whether it is online now.
+        online: bool,
     },
     /// Placement chose a CPU.
     Selected {

@@ -37,6 +37,7 @@ impl<O: Observer> Sched<O> {
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
             self.task_tick_fair(curr);
+            self.update_misfit_status(cpu, Some(curr));
         }
         if self.rules.queues.load_tracking == LoadTracking::ScaledContributions {
             self.cpu_load_update(cpu);
@@ -206,7 +207,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Accounting of the task that leaves (`sched_info_depart`); the state it leaves in.
-    fn leave_cpu(&mut self, cpu: CpuId, task: TaskId) -> PrevState {
+    pub(crate) fn leave_cpu(&mut self, cpu: CpuId, task: TaskId) -> PrevState {
         let rq = &mut self.rqs[cpu.index()];
         let p = &mut self.tasks[task];
         rq.stats.rq_cpu_time += rq.clock - p.last_arrival;

@@ -30,6 +30,7 @@ impl<O: Observer> Sched<O> {
         if self.tasks[task].state != TaskState::Sleeping {
             return;
         }
+        let cpu = self.executing_cpu(cpu);
         let waker = self.rqs[cpu.index()].curr;
         let target_cpu = self.tasks[task].cpu;
         self.emit(|_| Event::Waking { cpu, waker, interrupt: context.interrupt, task, target_cpu });

@@ -1,2 +1,3 @@
 //! Comparison of what this project computes with what real kernels did.
+pub mod decisions;
 pub mod domains;

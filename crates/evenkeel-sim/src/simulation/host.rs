@@ -40,14 +40,18 @@ impl<O: Observer> Simulation<O> {
         self.input(input);
         let resched = Timer::Cpu(Kind::Resched, cpu);
         if self.timers.armed(resched).is_some_and(|time| time > self.now) {
-            self.timers.arm(resched, self.after_softirq(cpu, self.now));
+            let at = self.after_softirq(cpu, self.now + self.interrupt_left);
+            self.timers.arm_by(Timer::Cpu(Kind::Resched, cpu), at);
         }
     }
 
     pub(super) fn tick(&mut self, cpu: CpuId) {
-        self.timers.arm(Timer::Cpu(Kind::Tick, cpu), self.now + self.tick);
+        let next = self.next_tick(cpu);
+        self.timers.arm(Timer::Cpu(Kind::Tick, cpu), next);
         self.meters.tick(cpu);
+        self.interrupt_left = self.params.delays.tick;
         self.interrupt(cpu, Input::Tick { cpu });
+        self.interrupt_left = 0;
         self.watch(cpu);
         let state = &mut self.cpus[cpu.index()];
         if state.running.is_none() && self.params.stop_tick == StopTick::AfterIdleTick {
@@ -72,11 +76,21 @@ impl<O: Observer> Simulation<O> {
     pub(super) fn start_tick(&mut self, cpu: CpuId) {
         let timer = Timer::Cpu(Kind::Tick, cpu);
         if self.timers.armed(timer).is_none() {
-            let skew = if self.params.skew_tick { self.tick / 2 / self.cpus.len() as u64 } else { 0 };
-            let offset = skew * u64::from(cpu.0);
-            let passed = (self.now + self.tick - offset) / self.tick;
-            self.timers.arm(timer, passed * self.tick + offset);
+            let next = self.next_tick(cpu);
+            self.timers.arm(timer, next);
         }
+    }
+
+    /// The next tick of `cpu`: the next point of its grid, and as late as the dice say.
+    pub(super) fn next_tick(&mut self, cpu: CpuId) -> Ns {
+        let skew = if self.params.skew_tick { self.tick / 2 / self.cpus.len() as u64 } else { 0 };
+        let offset = skew * u64::from(cpu.0);
+        let passed = (self.now + self.tick - offset) / self.tick;
+        let late = match self.params.tick_jitter.min(self.tick - 1) {
+            0 => 0,
+            most => self.tick_jitter.next_u64() % (most + 1),
+        };
+        passed * self.tick + offset + late
     }
 
     /// Carries out an action.
@@ -84,7 +98,7 @@ impl<O: Observer> Simulation<O> {
         let delays = self.params.delays;
         match action {
             Action::Resched { from, cpu } => {
-                let delay = if from == cpu { 0 } else { delays.resched_ipi };
+                let delay = if from == cpu { self.interrupt_left } else { delays.resched_ipi };
                 let at = self.after_softirq(cpu, self.now + delay);
                 self.timers.arm_by(Timer::Cpu(Kind::Resched, cpu), at);
             }
@@ -96,7 +110,7 @@ impl<O: Observer> Simulation<O> {
                 self.timers.arm_by(Timer::Cpu(kind, to), self.now + delays.call_ipi);
             }
             Action::RaiseSoftirq { cpu } => {
-                let at = self.now + delays.softirq;
+                let at = self.now + self.interrupt_left + delays.softirq;
                 self.timers.arm_by(Timer::Cpu(Kind::Softirq, cpu), at);
                 let resched = Timer::Cpu(Kind::Resched, cpu);
                 if self.timers.armed(resched).is_some_and(|time| time < at) {

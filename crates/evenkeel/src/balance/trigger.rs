@@ -38,8 +38,8 @@ pub fn update_newidle_stats(domain: &mut Domain, success: u32) {
     }
 }
 
-/// Keeps the maximum of a level's new-idle costs, which decays by about 1 % a second; whether it decayed now. `cost` 0
-/// only decays (spec 3 §2.5). `count` says that passes are counted for the ratio (`NI_RANDOM`).
+/// Keeps the maximum of a level's new-idle costs, which decays by about 1 % a second; whether it decayed now. A pass
+/// that cost something is counted with its `success`; `cost` 0 only decays (spec 3 §2.5).
 pub fn update_newidle_cost(domain: &mut Domain, cost: Ns, success: u32, now: Jiffies, hz: u32) -> bool {
     if cost != 0 {
         update_newidle_stats(domain, success);

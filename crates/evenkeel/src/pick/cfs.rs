@@ -205,7 +205,7 @@ mod tests {
         let small = Rules::of(&V6_1_192, 1);
         assert_eq!(slice(2, 1024, 2048, &small), 2_999_998);
         // More tasks than the latency has room for: 16 times 3 ms, of which each gets a 16th by the inverse 262143.
-        assert_eq!(slice(16, 1024, 16384, &old), 48_000_000 * 1024 * 262_143 >> 32);
+        assert_eq!(slice(16, 1024, 16384, &old), (48_000_000 * 1024 * 262_143) >> 32);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! busy the cache's CPUs are: at full utilisation nothing is searched at all.
 //!
 //! In the kernel: `select_idle_sibling`, `select_idle_cpu`, `select_idle_core`, `select_idle_smt`. Specified in spec 4 §7
-//! and §8. Left out: capacity fitness, core scheduling, stacking on per-CPU kernel threads (there are none).
+//! and §8. Left out: core scheduling, stacking on per-CPU kernel threads (there are none).
 use super::SelectReason;
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::kernel::Features;
@@ -29,7 +29,7 @@ impl Budget {
 
 impl<O: Observer> Sched<O> {
     /// Whether a wake-up may use the CPU as idle: it is, or runs only tasks of the idle policy.
-    fn usable(&self, cpu: CpuId) -> bool {
+    pub(super) fn usable(&self, cpu: CpuId) -> bool {
         self.idle_cpu(cpu) || self.sched_idle_cpu(cpu)
     }
 
@@ -41,12 +41,19 @@ impl<O: Observer> Sched<O> {
         prev: CpuId,
         target: CpuId,
     ) -> (CpuId, SelectReason) {
-        if self.usable(target) {
+        if self.topo.asym_capacity {
+            self.sync_entity_load_avg(task);
+        }
+        if self.usable(target) && self.task_fits_cpu(task, target) {
             return (target, SelectReason::IdleTarget);
         }
         let clusters = self.topo.cluster_active;
         let mut prev_near = None;
-        if prev != target && self.topo.cpus_share_cache(prev, target) && self.usable(prev) {
+        if prev != target
+            && self.topo.cpus_share_cache(prev, target)
+            && self.usable(prev)
+            && self.task_fits_cpu(task, prev)
+        {
             if !clusters || self.topo.cpus_share_resources(prev, target) {
                 return (prev, SelectReason::IdlePrev);
             }
@@ -59,11 +66,20 @@ impl<O: Observer> Sched<O> {
             && self.topo.cpus_share_cache(recent, target)
             && self.usable(recent)
             && self.tasks[task].allowed.contains(recent)
+            && self.task_fits_cpu(task, recent)
         {
             if !clusters || self.topo.cpus_share_resources(recent, target) {
                 return (recent, SelectReason::IdleRecent);
             }
             recent_near = Some(recent);
+        }
+        if self.topo.asym_capacity
+            && let Some(domain) = self.topo.cpus[target.index()].sd_asym_cpucapacity
+        {
+            return match self.select_idle_capacity(task, domain, target) {
+                Some(cpu) => (cpu, SelectReason::IdleCapacity),
+                None => (target, SelectReason::Target),
+            };
         }
         let Some(llc) = self.topo.cpus[target.index()].sd_llc else {
             return (target, SelectReason::Target);

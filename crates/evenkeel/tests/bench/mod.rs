@@ -1,5 +1,5 @@
 //! One CPU of an 8-CPU machine, driven by hand through the scheduler's inputs.
-#![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(unreachable_pub, dead_code, reason = "every test file uses its own part")]
 
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Action, FairPolicy, Input};
