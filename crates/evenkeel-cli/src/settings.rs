@@ -44,7 +44,7 @@ const fn setting(key: &'static str, value: &'static str, help: &'static str, app
 
 /// All settings but the features, by subject.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: [Setting; 33] = [
+pub(crate) const SETTINGS: [Setting; 36] = [
     setting("migration_cost_ns", "TIME | -1", "a task that ran less than this ago is cache hot; -1: always", |s, v| {
         s.kernel.tunables.migration_cost_ns = if v == "-1" { u32::MAX } else { up_to(time(v)?, 2 * SEC)? as u32 };
         Ok(())
@@ -124,6 +124,10 @@ pub(crate) const SETTINGS: [Setting; 33] = [
         s.params.delays.call_ipi = up_to(time(v)?, SEC)?;
         Ok(())
     }),
+    setting("delay.tick", "TIME", "from the tick to the end of its interrupt, where reschedules and softirqs follow", |s, v| {
+        s.params.delays.tick = up_to(time(v)?, SEC)?;
+        Ok(())
+    }),
     setting("delay.softirq", "TIME", "from the end of the interrupt that raised it to the balancing softirq", |s, v| {
         s.params.delays.softirq = up_to(time(v)?, SEC)?;
         Ok(())
@@ -165,6 +169,10 @@ pub(crate) const SETTINGS: [Setting; 33] = [
         s.params.skew_tick = switch(v)?;
         Ok(())
     }),
+    setting("tick_jitter", "TIME", "each tick comes up to this much late, by dice, as on virtual machines", |s, v| {
+        s.params.tick_jitter = up_to(time(v)?, SEC / 1000)?;
+        Ok(())
+    }),
     setting("switch_cost", "TIME", "CPU time that switching to a task costs", |s, v| {
         s.params.switch_cost = up_to(time(v)?, SEC)?;
         Ok(())
@@ -179,6 +187,10 @@ pub(crate) const SETTINGS: [Setting; 33] = [
     }),
     setting("timer_slack", "TIME", "how late timers of tasks expire", |s, v| {
         s.params.timer_slack = up_to(time(v)?, SEC)?;
+        Ok(())
+    }),
+    setting("background", "on | off", "the kernel threads that every machine runs beside the workload; on by default", |s, v| {
+        s.params.background = switch(v)?;
         Ok(())
     }),
     setting("fresh_boot", "on | off", "a machine just booted rather than one that was up and idle", |s, v| {

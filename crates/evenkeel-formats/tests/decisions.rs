@@ -79,6 +79,29 @@ fn errors_show_the_line() {
     assert_eq!(error, expected);
 }
 
+/// Whatever a file says, it is an answer or an error, not a panic.
+#[test]
+fn absurd_records_are_refused_or_differ() {
+    let path = data().join("decisions/6.12/c4t2/lb.jsonl.gz");
+    let mut text = String::new();
+    let mut file = flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap());
+    std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+    let line = text.lines().find(|line| line.contains("\"detached\":1")).unwrap();
+    let machine = recording::read(&data().join("domains/6.12/c4t2/sched.json.gz")).unwrap();
+    for value in ["0", "1", "2147483648", "18446744073709551615", "-1", "-9223372036854775808"] {
+        // Every number of the record in turn.
+        let mut from = 0;
+        while let Some(start) = line[from..].find(|c: char| c.is_ascii_digit()).map(|at| from + at) {
+            let end = line[start..].find(|c: char| !c.is_ascii_digit()).map_or(line.len(), |at| start + at);
+            let changed = format!("{}{value}{}", &line[..start], &line[end..]);
+            if let Ok(records) = decisions::parse_lb(&changed, "x.jsonl") {
+                compare(&machine, machine.kernel, &records).unwrap();
+            }
+            from = end;
+        }
+    }
+}
+
 #[test]
 fn masks_are_read_in_both_notations() {
     let list = |text, ncpus| decisions::parse_mask(text, ncpus).map(|mask| mask.to_string());

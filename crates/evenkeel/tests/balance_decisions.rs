@@ -542,3 +542,73 @@ fn energy_aware_placement_is_left_alone() {
     });
     assert_eq!(rule, GroupRule::EnergyAware);
 }
+
+/// Spec 3 §6: what each rule of the search for a queue leaves out.
+#[test]
+fn the_source_queue_is_chosen_by_what_is_to_be_moved() {
+    use evenkeel::balance::source::QueueVerdict::{
+        Best, Empty, NotMore, NotSmaller, NumaClass, Preferred, SingleTask, SingleTaskTooBig,
+    };
+    let rows = [IDLE, (1, 900, 800, 850), (2, 700, 300, 900), (3, 700, 500, 600)];
+    let verdicts = |case: &Case, amount, unit, fbq| {
+        case.decide(|search| {
+            let mut choice = SrcRq::new(amount, unit, fbq);
+            [0, 1, 2, 3].map(|cpu| choice.consider(search, CpuId(cpu)))
+        })
+    };
+    let case = || Case::new(&caches(1, 4), "MC", &rows);
+    assert_eq!(verdicts(&case(), 800, Load, FbqType::All), [Empty, SingleTaskTooBig, Best, NotMore]);
+    assert_eq!(verdicts(&case(), 900, Load, FbqType::All), [Empty, Best, NotMore, NotMore]);
+    // Load counts per capacity: 700 of 500 is more than 900 of 1024.
+    let smaller = case().capacity(3, 500, 1024);
+    assert_eq!(verdicts(&smaller, 900, Load, FbqType::All), [Empty, Best, NotMore, Best]);
+    // A single task too big for the imbalance leaves a CPU of reduced capacity all the same.
+    let reduced = case().capacity(1, 800, 1024);
+    assert_eq!(verdicts(&reduced, 800, Load, FbqType::All)[1], Best);
+    // Utilisation as if nothing waited: 900 of CPU 2 although it used 300.
+    assert_eq!(verdicts(&case(), 9, Util, FbqType::All), [Empty, SingleTask, Best, NotMore]);
+    assert_eq!(verdicts(&case(), 1, Task, FbqType::All), [Empty, Best, Best, Best]);
+    // Where tasks prefer to be: regular queues first, all only if asked for. An idle queue is of class "all".
+    let mut numa = case();
+    (numa.rows[2].nr_numa_running, numa.rows[3].nr_numa_running) = (2, 3);
+    numa.rows[3].nr_preferred_running = 3;
+    assert_eq!(verdicts(&numa, 1, Task, FbqType::Regular), [NumaClass, Best, NumaClass, NumaClass]);
+    assert_eq!(verdicts(&numa, 1, Task, FbqType::Remote), [NumaClass, Best, Best, NumaClass]);
+    // Asymmetric machines: a single task stays on a CPU that is not smaller, or is preferred.
+    let asym = case().level_flags(SdFlags::ASYM_CPUCAPACITY);
+    assert_eq!(verdicts(&asym, 1, Task, FbqType::All), [Empty, NotSmaller, Best, Best]);
+    let packing = case().dst(3, Idle).level_flags(SdFlags::ASYM_PACKING);
+    assert_eq!(verdicts(&packing, 1, Task, FbqType::All)[1], Preferred);
+}
+
+/// Spec 3 §8.3: between cores a priority counts only while the whole core is idle.
+#[test]
+fn priorities_count_between_idle_cores_only() {
+    let busy = (1, 500, 400, 450);
+    let machine = Machine::regular(1, 1, 2, 2, false);
+    let needs = |rows: [(u32, u64, u64, u64); 4], dst, src| {
+        let case = Case::new(&machine, "MC", &rows).dst(dst, Idle).level_flags(SdFlags::ASYM_PACKING);
+        case.decide(|search| search.need_active_balance(CpuId(src), Task))
+    };
+    let asym = Some(ActiveReason::AsymPacking);
+    assert_eq!(needs([IDLE, IDLE, busy, IDLE], 0, 2), asym);
+    assert_eq!(needs([IDLE, busy, busy, IDLE], 0, 2), None, "the destination's core is busy");
+    assert_eq!(needs([busy, IDLE, IDLE, IDLE], 2, 0), None, "the source is preferred");
+    assert_eq!(needs([busy, busy, IDLE, IDLE], 2, 0), asym, "but both its threads are busy: anyone may help");
+}
+
+/// Spec 3 §4.3: a core with several busy threads is left to SMT balancing.
+#[test]
+fn a_core_with_two_busy_threads_is_not_packed_but_balanced() {
+    let busy = (1, 500, 400, 450);
+    let machine = Machine::regular(1, 1, 2, 2, false);
+    let types = |rows: [(u32, u64, u64, u64); 4]| {
+        let mut case = Case::new(&machine, "MC", &rows).level_flags(SdFlags::ASYM_PACKING);
+        for group in &mut case.topo.groups {
+            group.asym_prefer_cpu = group.span.first().unwrap();
+        }
+        case.types()
+    };
+    assert_eq!(types([IDLE, IDLE, busy, IDLE]), [HasSpare, AsymPacking]);
+    assert_eq!(types([IDLE, IDLE, busy, busy]), [HasSpare, SmtBalance]);
+}

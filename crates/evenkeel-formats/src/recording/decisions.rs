@@ -10,6 +10,9 @@ use evenkeel::mask::CpuMask;
 use serde::Deserialize;
 use std::path::{Component, Path, PathBuf};
 
+/// How much of a faulty line is shown.
+const SHOWN_CHARACTERS_MAX: usize = 96;
+
 /// One call of the balancing function.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LbRecord {
@@ -86,6 +89,18 @@ pub struct RqRow(
     /// `nr_preferred_running`
     pub u32,
 );
+
+impl RqRow {
+    /// Whether a kernel can show this: sums over all CPUs then do not overflow.
+    fn is_possible(&self) -> bool {
+        const BOUND: u64 = 1 << 40;
+        let numbers = [self.2, self.3, self.4, self.5, self.6];
+        let counts = [self.0, self.1, self.8, self.9];
+        numbers.iter().all(|&number| number < BOUND)
+            && counts.iter().all(|&count| count < 1 << 20)
+            && self.6 > 0
+    }
+}
 
 /// The kernel's `struct sd_lb_stats` after the decision.
 #[derive(Clone, Debug, Deserialize)]
@@ -200,16 +215,27 @@ pub fn machine_of(path: &Path) -> Option<PathBuf> {
 
 /// Reads records from their text; `origin` is what errors call it.
 pub fn parse_lb(text: &str, origin: &str) -> Result<Vec<LbRecord>, RecordingError> {
-    const SHOWN_CHARACTERS_MAX: usize = 96;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(number, line)| {
-        serde_json::from_str(line).map_err(|error| RecordingError::Line {
+        let wrong = |column, message| RecordingError::Line {
             origin: origin.to_owned(),
             line: number + 1,
-            column: error.column(),
-            message: format!("expected a record of kind lb: {}", without_place(&error)),
+            column,
+            message,
             text: line.chars().take(SHOWN_CHARACTERS_MAX).collect(),
-        })
+        };
+        let record: LbRecord = serde_json::from_str(line).map_err(|error| {
+            let message = format!("expected a record of kind lb: {}", without_place(&error));
+            wrong(error.column(), message)
+        })?;
+        for (index, attempt) in record.attempts.iter().enumerate() {
+            if let Some(cpu) = attempt.rq.iter().position(|row| !row.is_possible()) {
+                let place = format!("attempts[{index}].rq[{cpu}]");
+                let message = format!("{place}: expected numbers below 2^40 and a capacity of at least 1");
+                return Err(wrong(1, message));
+            }
+        }
+        Ok(record)
     });
     parsed.collect()
 }

@@ -44,6 +44,8 @@ pub mod imbalance;
 pub mod migrate;
 pub mod newidle;
 pub mod nohz;
+#[cfg(test)]
+mod nohz_tests;
 pub mod rq;
 mod search;
 pub mod source;

@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 
 /// Keeps what balancing tells.
 #[derive(Default)]
-struct Log(Vec<BalanceEvent>);
+pub(super) struct Log(pub(super) Vec<BalanceEvent>);
 
 impl Observer for Log {
     const ON: bool = true;
@@ -34,13 +34,13 @@ impl Observer for Log {
     }
 }
 
-struct Bench {
-    sched: Sched<Log>,
+pub(super) struct Bench {
+    pub(super) sched: Sched<Log>,
     now: Ns,
 }
 
 impl Bench {
-    fn new(machine: &Machine) -> Self {
+    pub(super) fn new(machine: &Machine) -> Self {
         Self::with_cost(machine, CostModel::ZERO)
     }
 
@@ -71,7 +71,7 @@ impl Bench {
     }
 
     /// A task on `cpu` that may afterwards run on the CPUs of the list.
-    fn hog(&mut self, cpu: u32, allowed: &str) -> TaskId {
+    pub(super) fn hog(&mut self, cpu: u32, allowed: &str) -> TaskId {
         let ncpus = self.sched.rqs.len();
         let task = self.sched.new_task(&TaskParams {
             policy: FairPolicy::Normal,
@@ -116,7 +116,7 @@ impl Bench {
         chain.find(|sd| self.sched.topo.domains[sd.index()].name == name).expect("the level exists")
     }
 
-    fn domain(&mut self, cpu: u32, name: &str) -> &mut crate::topology::Domain {
+    pub(super) fn domain(&mut self, cpu: u32, name: &str) -> &mut crate::topology::Domain {
         let sd = self.sd(cpu, name);
         &mut self.sched.topo.domains[sd.index()]
     }
@@ -130,7 +130,7 @@ impl Bench {
     }
 
     /// A pass without what it leads to.
-    fn only_pass(&mut self, cpu: u32, level: &str, idle: IdleType) -> u32 {
+    pub(super) fn only_pass(&mut self, cpu: u32, level: &str, idle: IdleType) -> u32 {
         let sd = self.sd(cpu, level);
         self.sched.observer.0.clear();
         self.sched.sched_balance_rq(CpuId(cpu), CpuId(cpu), sd, idle).moved
@@ -149,7 +149,7 @@ impl Bench {
         }
     }
 
-    fn advance(&mut self, by: Ns) {
+    pub(super) fn advance(&mut self, by: Ns) {
         self.now += by;
         // A tick that nobody answers brings the scheduler's clock there.
         self.sched.now += by;
@@ -183,7 +183,7 @@ impl Bench {
 const NEW: usize = IdleType::NewlyIdle as usize;
 const IDLE: usize = IdleType::Idle as usize;
 
-fn caches(llcs: u32, cores: u32) -> Machine {
+pub(super) fn caches(llcs: u32, cores: u32) -> Machine {
     Machine::regular(1, llcs, cores, 1, false)
 }
 

@@ -114,7 +114,7 @@ impl<'a> Scan<'a> {
             // One more woke up, or as few as one and as many as all were taken away.
             let others = [before.nr_running + 1].into_iter().chain((0..before.nr_running).rev());
             for nr_running in others {
-                let not_fair = before.nr_running - before.h_nr_queued;
+                let not_fair = before.nr_running.saturating_sub(before.h_nr_queued);
                 let h_nr_queued = nr_running.saturating_sub(not_fair);
                 state.rows[cpu.index()] = CpuRow { nr_running, h_nr_queued, ..before };
                 let chosen = [self.find_src_rq(state, topo), src];
@@ -204,7 +204,7 @@ impl<'a> Scan<'a> {
         if let Ok(rest) = rest {
             self.imbalance = rest;
             self.moved += 1;
-            self.nr_running -= 1;
+            self.nr_running = self.nr_running.saturating_sub(1);
             self.fair = self.fair.saturating_sub(1);
             self.load = self.load.saturating_sub(task.load);
         }
@@ -217,8 +217,8 @@ impl<'a> Scan<'a> {
             MigrationType::Task | MigrationType::Misfit => 1,
             MigrationType::Util => task.util,
             MigrationType::Load => {
-                let amount = (task.load * self.h_load / (self.load + 1)).max(1);
-                let shown = task.imbalance_after.map(|after| (task.imbalance - after) as u64);
+                let amount = (task.load.saturating_mul(self.h_load) / (self.load + 1)).max(1);
+                let shown = task.imbalance_after.map(|after| task.imbalance.wrapping_sub(after) as u64);
                 match shown {
                     Some(shown)
                         if self.moved > 0 && shown != amount && shown.abs_diff(amount) * 16 < amount =>
@@ -275,7 +275,8 @@ impl<'a> Scan<'a> {
             return;
         }
         let counts = state.idle != IdleType::NewlyIdle && self.found.migration_type != MigrationType::Misfit;
-        topo.domains[state.sd.index()].nr_balance_failed += u32::from(counts);
+        let failed = &mut topo.domains[state.sd.index()].nr_balance_failed;
+        *failed = failed.wrapping_add(u32::from(counts));
         let needed = state.search(topo).need_active_balance(src, self.found.migration_type);
         let computed = Some(u32::from(needed.is_some()));
         check.same(Checked::Active, "need_active", self.attempt.need_active, computed);

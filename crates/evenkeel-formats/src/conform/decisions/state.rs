@@ -110,7 +110,8 @@ impl State {
             sgc.imbalance = true;
             check.inferred(Inferred::ImbalanceFlag);
         }
-        if stats.group_capacity != sgc.capacity {
+        let possible = 1..=1024 * u64::from(group.group_weight);
+        if stats.group_capacity != sgc.capacity && possible.contains(&stats.group_capacity) {
             sgc.capacity = stats.group_capacity;
             check.inferred(Inferred::StaleCapacity);
         }
@@ -131,7 +132,7 @@ impl State {
         }
         for cpu in cpus {
             let row = &mut self.rows[cpu.index()];
-            let other = (recorded[cpu.index()].0 - recorded[cpu.index()].1).min(not_fair);
+            let other = recorded[cpu.index()].0.saturating_sub(recorded[cpu.index()].1).min(not_fair);
             row.h_nr_queued -= other;
             not_fair -= other;
         }
@@ -210,6 +211,8 @@ impl State {
 
 fn rows(topo: &Domains, attempt: &Attempt) -> Vec<CpuRow> {
     let row = |(cpu, row): (usize, &crate::recording::decisions::RqRow)| CpuRow {
+        // Between its two counters being raised a CPU shows more fair tasks than tasks.
+        h_nr_queued: row.0.max(row.1),
         load: row.2,
         runnable: row.3,
         util: row.4.max(row.5),
