@@ -6,6 +6,7 @@
 mod commands;
 mod inputs;
 mod output;
+mod scene;
 mod settings;
 
 use clap::Parser;

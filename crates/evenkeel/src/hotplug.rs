@@ -8,10 +8,11 @@
 //! `select_fallback_rq`. Specified in spec 1 §13, spec 4 §3.3 and §11.3.
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
-use crate::observe::{Event, MigrateReason, Observer, PrevState, Running};
+use crate::observe::{Event, MigrateReason, Observer, PrevState, Running, Trees};
 use crate::pick::rules::Rules;
 use crate::sched::Sched;
 use crate::topology::{Partition, Rebuild};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl<O: Observer> Sched<O> {
@@ -114,6 +115,7 @@ impl<O: Observer> Sched<O> {
         self.topo
             .rebuild(&self.machine, &self.kernel, &change)
             .expect("a machine that was built once can be rebuilt without a CPU");
+        self.emit(|sched| Event::Rebuilt(Arc::new(Trees::of(&sched.topo))));
     }
 
     /// Where a task goes whose CPU it may not use: the lowest allowed CPU of the same node, else the lowest allowed one,
@@ -127,6 +129,7 @@ impl<O: Observer> Sched<O> {
         self.tasks[task].allowed = self.all.clone();
         self.tasks[task].nr_cpus_allowed = self.all.weight();
         self.note_allowed_capacity(task);
+        self.emit(|sched| Event::Affinity { task, allowed: sched.all.clone() });
         self.active.first().expect("some CPU is online")
     }
 

@@ -7,6 +7,7 @@
 use crate::ids::{CpuId, TaskId, TgId};
 use crate::mask::CpuMask;
 use crate::topology::Partition;
+use crate::tune::Tune;
 use crate::workload::Policy;
 use alloc::vec::Vec;
 
@@ -136,6 +137,11 @@ pub enum Input {
         group: TgId,
         /// Full-resolution shares, see [`shares_of_weight`](crate::group::shares_of_weight).
         shares: u64,
+    },
+    /// Changes a setting of the kernel.
+    Tune {
+        /// Which, and to what.
+        tune: Tune,
     },
 }
 

@@ -41,6 +41,7 @@ pub mod sched;
 pub mod select;
 pub mod task;
 pub mod timeline;
+pub mod tune;
 pub mod weight;
 
 mod attributes;

@@ -31,6 +31,7 @@ use crate::task::{OnRq, Task, TaskParams, TaskState, Tasks};
 use crate::time::{Jiffies, MS, Ns, SEC, tick_ns};
 use crate::topology::asym::{cpu_capacities, cpu_priorities};
 use crate::topology::{Domains, Machine, Partition, TopologyError};
+use crate::tune::Tune;
 use crate::weight::LoadWeight;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -38,7 +39,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// The kernel's clock when the run starts: the machine has been up for a while.
-const BOOT_NS: Ns = 16 * SEC;
+pub const BOOT_NS: Ns = 16 * SEC;
 
 /// What a [`Sched`] needs beside machine and kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -330,7 +331,8 @@ impl<O: Observer> Sched<O> {
             Input::Hotplug { cpu, online } => self.set_cpu_online(cpu, online),
             Input::SetPartitions { partitions } => self.set_partitions(partitions),
             Input::SetGroup { task, group } => self.set_task_group(task, group),
-            Input::SetShares { group, shares } => self.set_group_shares(group, shares),
+            Input::SetShares { group, shares } => self.tune(Tune::Shares { group, shares }),
+            Input::Tune { tune } => self.tune(tune),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One file for each command.
 mod conform;
+mod explain;
 mod kernels;
 mod machine;
 mod run;
@@ -12,6 +13,7 @@ use clap::Subcommand;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Run(run::Args),
+    Explain(explain::Args),
     Topo(topo::Args),
     Machine(machine::Args),
     Kernels(kernels::Args),
@@ -23,6 +25,7 @@ impl Command {
     pub(crate) fn run(self) -> anyhow::Result<Answer> {
         match self {
             Self::Run(args) => run::run(&args),
+            Self::Explain(args) => explain::run(&args),
             Self::Topo(args) => topo::run(&args),
             Self::Machine(args) => machine::run(args),
             Self::Kernels(args) => kernels::run(&args),

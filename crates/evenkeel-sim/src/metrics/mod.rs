@@ -69,9 +69,9 @@ pub struct TaskResult {
     pub id: TaskId,
     /// Its name.
     pub name: String,
-    /// Its definition; none for a task that is not part of the workload.
+    /// Its definition; none for a launcher.
     pub spec: Option<SpecId>,
-    /// Not part of the workload: one of the tasks named `init` that fork the others, or a background thread.
+    /// One of the tasks named `init` that fork the others: not part of the workload.
     pub launcher: bool,
     /// Its CPU at the end.
     pub cpu: CpuId,

@@ -114,6 +114,9 @@ impl<O: Observer> Sched<O> {
                 idle,
                 trigger,
                 nr_balance_failed: sched.topo.domains[sd.index()].nr_balance_failed,
+                balance_interval: sched.topo.domains[sd.index()].balance_interval,
+                imbalance_pct: sched.topo.domains[sd.index()].imbalance_pct,
+                cache_nice_tries: sched.topo.domains[sd.index()].cache_nice_tries,
             })
         });
         env
@@ -232,14 +235,14 @@ impl<O: Observer> Sched<O> {
                 *failed = failed.wrapping_add(1);
             }
             let needed = self.search(env).need_active_balance(env.src_cpu, env.migration_type);
-            if needed.is_some() {
+            if let Some(reason) = needed {
                 let curr = self.rqs[env.src_cpu.index()].curr;
                 // The idle task and the stopper may only run where they are.
                 let movable = curr.is_some_and(|curr| self.tasks[curr].allowed.contains(env.this_cpu));
                 if !movable {
                     return Err(PassOutcome::CurrPinned);
                 }
-                if self.start_active_balance(env) {
+                if self.start_active_balance(env, reason) {
                     outcome = PassOutcome::ActiveBalance;
                 }
             }

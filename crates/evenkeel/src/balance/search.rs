@@ -9,6 +9,7 @@ use super::env::{IdleType, LbEnv, MigrationType};
 use super::event::{BalanceEvent, PassOutcome};
 use super::source::SrcRq;
 use super::stats::nr_idle_scan;
+use super::view::CpuView;
 use crate::ids::{CpuId, GroupId};
 use crate::kernel::Features;
 use crate::observe::{Event, Observer};
@@ -116,7 +117,17 @@ impl<O: Observer> Sched<O> {
                 continue;
             }
             let verdict = choice.consider(&self.search(env), cpu);
-            self.emit(|_| Event::Balance(BalanceEvent::Queue { pass: env.pass, cpu, verdict }));
+            self.emit(|sched| {
+                Event::Balance(BalanceEvent::Queue {
+                    pass: env.pass,
+                    cpu,
+                    h_nr_queued: sched.h_nr_queued(cpu),
+                    load: CpuView::cpu_load(sched, cpu),
+                    util: sched.cpu_util_cfs_boost(cpu),
+                    capacity: CpuView::capacity_of(sched, cpu),
+                    verdict,
+                })
+            });
         }
         let best = choice.best();
         self.emit(|sched| {

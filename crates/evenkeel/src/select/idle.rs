@@ -7,10 +7,11 @@
 //! In the kernel: `select_idle_sibling`, `select_idle_cpu`, `select_idle_core`, `select_idle_smt`. Specified in spec 4 §7
 //! and §8. Left out: core scheduling, stacking on per-CPU kernel threads (there are none).
 use super::SelectReason;
+use super::steps::{AskedAs, PlacementStep};
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::kernel::Features;
 use crate::mask::CpuMask;
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::topology::SdFlags;
 
@@ -33,6 +34,13 @@ impl<O: Observer> Sched<O> {
         self.idle_cpu(cpu) || self.sched_idle_cpu(cpu)
     }
 
+    /// Whether it is usable and big enough for the task; told to the observer.
+    fn ask(&mut self, task: TaskId, cpu: CpuId, role: AskedAs) -> bool {
+        let (idle, fits) = (self.usable(cpu), self.task_fits_cpu(task, cpu));
+        self.emit(|_| Event::Placement { task, step: PlacementStep::Asked { cpu, role, idle, fits } });
+        idle && fits
+    }
+
     /// The CPU for a task that wakes up, near `target`; `prev` is where it was (spec 4 §7).
     pub(super) fn select_idle_sibling(
         &mut self,
@@ -44,16 +52,12 @@ impl<O: Observer> Sched<O> {
         if self.topo.asym_capacity {
             self.sync_entity_load_avg(task);
         }
-        if self.usable(target) && self.task_fits_cpu(task, target) {
+        if self.ask(task, target, AskedAs::Target) {
             return (target, SelectReason::IdleTarget);
         }
         let clusters = self.topo.cluster_active;
         let mut prev_near = None;
-        if prev != target
-            && self.topo.cpus_share_cache(prev, target)
-            && self.usable(prev)
-            && self.task_fits_cpu(task, prev)
-        {
+        if prev != target && self.topo.cpus_share_cache(prev, target) && self.ask(task, prev, AskedAs::Prev) {
             if !clusters || self.topo.cpus_share_resources(prev, target) {
                 return (prev, SelectReason::IdlePrev);
             }
@@ -64,9 +68,8 @@ impl<O: Observer> Sched<O> {
         if recent != prev
             && recent != target
             && self.topo.cpus_share_cache(recent, target)
-            && self.usable(recent)
+            && self.ask(task, recent, AskedAs::Recent)
             && self.tasks[task].allowed.contains(recent)
-            && self.task_fits_cpu(task, recent)
         {
             if !clusters || self.topo.cpus_share_resources(recent, target) {
                 return (recent, SelectReason::IdleRecent);
@@ -130,7 +133,10 @@ impl<O: Observer> Sched<O> {
         if self.feat(Features::SIS_UTIL)
             && let Some(shared) = self.topo.cpus[target.index()].sd_llc_shared
         {
-            budget.left = i64::from(self.topo.shared[shared.index()].nr_idle_scan) + 1;
+            let limit = self.topo.shared[shared.index()].nr_idle_scan;
+            let step = PlacementStep::Scan { domain: llc, for_core: has_idle_cores, limit };
+            self.emit(|_| Event::Placement { task, step });
+            budget.left = i64::from(limit) + 1;
             if budget.left == 1 {
                 return None;
             }

@@ -22,6 +22,7 @@ mod affine;
 pub mod capacity;
 mod idle;
 mod slow;
+pub mod steps;
 
 /// Why a CPU was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

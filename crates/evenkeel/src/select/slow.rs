@@ -11,8 +11,9 @@ use crate::balance::choose::adjust_numa_imbalance;
 use crate::balance::classify::{GroupType, group_classify};
 use crate::balance::stats::SgStats;
 use crate::ids::{CpuId, DomainId, GroupId, TaskId};
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::sched::Sched;
+use crate::select::steps::PlacementStep;
 use crate::task::OnRq;
 use crate::topology::SdFlags;
 
@@ -26,6 +27,22 @@ struct DstStats {
     idle_cpus: u32,
     sum_nr_running: u32,
     max_capacity: u64,
+}
+
+impl DstStats {
+    /// As observers are told.
+    fn step(&self, domain: DomainId, local: bool) -> PlacementStep {
+        PlacementStep::Group {
+            domain,
+            group: self.group,
+            local,
+            kind: self.kind,
+            avg_load: self.avg_load,
+            util: self.util,
+            idle_cpus: self.idle_cpus,
+            nr_running: self.sum_nr_running,
+        }
+    }
 }
 
 /// The domain-wide inputs of the choice between the own group and the best other one.
@@ -64,10 +81,14 @@ impl<O: Observer> Sched<O> {
             }
             let weight = domain.span_weight;
             let Some(group) = self.find_dst_group(id, task, cpu) else {
+                let step = PlacementStep::Descend { domain: id, to: None, cpu };
+                self.emit(|_| Event::Placement { task, step });
                 level = child;
                 continue;
             };
             chosen = self.find_dst_group_cpu(group, task, cpu);
+            let step = PlacementStep::Descend { domain: id, to: Some(group), cpu: chosen };
+            self.emit(|_| Event::Placement { task, step });
             if chosen == cpu {
                 level = child;
                 continue;
@@ -99,6 +120,7 @@ impl<O: Observer> Sched<O> {
             if members.span.intersects(&self.tasks[task].allowed) {
                 let is_local = members.span.contains(cpu);
                 let stats = self.dst_stats(id, group, task);
+                self.emit(|_| Event::Placement { task, step: stats.step(id, is_local) });
                 if is_local {
                     local = Some(stats);
                 } else if replaces(&stats, idlest.as_ref()) {
