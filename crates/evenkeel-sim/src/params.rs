@@ -65,13 +65,23 @@ pub struct Delays {
     pub softirq: Ns,
     /// From waking a stopper thread until it runs: 2 us, an interrupt and a switch.
     pub stopper: Ns,
+    /// How late the timer that ends slices fires, in kernels that have one: 1 us.
+    pub hrtick: Ns,
     /// From switching to the idle task until the idle loop stops the tick: 0.
     pub idle_entry: Ns,
 }
 
 impl Default for Delays {
     fn default() -> Self {
-        Self { resched_ipi: US, call_ipi: US, tick: US, softirq: 0, stopper: 2 * US, idle_entry: 0 }
+        Self {
+            resched_ipi: US,
+            call_ipi: US,
+            tick: US,
+            softirq: 0,
+            stopper: 2 * US,
+            hrtick: US,
+            idle_entry: 0,
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl<O: Observer> Sched<O> {
             self.enqueue_task(cpu, task, Enqueue::RESTORE);
         }
         if running {
-            self.set_next_task(cpu, task);
+            self.set_next_task(cpu, task, false);
         }
     }
 
@@ -118,7 +118,7 @@ impl<O: Observer> Sched<O> {
     }
 
     fn apply_attributes(&mut self, task: TaskId, policy: FairPolicy, nice: i32, slice: Ns) {
-        let base_slice = self.base_slice;
+        let base_slice = self.rules.base_slice;
         let p = &mut self.tasks[task];
         p.policy = policy;
         p.nice = nice;
@@ -134,7 +134,7 @@ impl<O: Observer> Sched<O> {
             entity.load = load;
             entity.avg.load_avg = entity.weight();
         } else {
-            self.reweight_entity(self.tasks[task].se, load);
+            self.reweight_entity(self.tasks[task].se, load, None);
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::time::Ns;
 use bitflags::bitflags;
 
 pub use crate::balance::BalanceRules;
+pub use crate::queue_rules::RunQueueRules;
 pub use crate::select::rules::PlacementRules;
 pub use crate::topology::rules::TopologyRules;
 
@@ -27,6 +28,8 @@ pub struct Kernel {
     pub placement: PlacementRules,
     /// How load is balanced (spec 3).
     pub balance: BalanceRules,
+    /// How run queues and load tracking work (spec 2 §1).
+    pub queues: RunQueueRules,
     /// Numbers a user may change at run time (spec 2 §2.5, spec 3 §14).
     pub tunables: Tunables,
     /// `sched_features` that are on (spec 2 §1.3, spec 3 §14).

@@ -20,6 +20,7 @@ impl<O: Observer> Simulation<O> {
             Kind::IdleEnter => self.enter_idle(cpu),
             Kind::WakeList => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::WakeList }),
             Kind::NohzKick => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::NohzKick }),
+            Kind::Hrtick => self.interrupt(cpu, Input::Hrtick { cpu }),
             Kind::Tick => self.tick(cpu),
         }
         Ok(())
@@ -118,6 +119,9 @@ impl<O: Observer> Simulation<O> {
             }
             Action::StopCpu { cpu, .. } => {
                 self.timers.arm_by(Timer::Cpu(Kind::Stopper, cpu), self.now + delays.stopper);
+            }
+            Action::HrtickStart { cpu, at } => {
+                self.timers.arm(Timer::Cpu(Kind::Hrtick, cpu), at + delays.hrtick);
             }
             Action::Switched { cpu, prev, next } => self.switched(cpu, prev, next),
         }

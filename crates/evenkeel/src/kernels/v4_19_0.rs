@@ -1,6 +1,7 @@
 //! v4.19.0 as a delta from v5.15.0: the last kernel here whose balancer compares load averages only.
 use super::v5_15_0::V5_15_0;
-use crate::kernel::{Features, Kernel, PlacementRules, TopologyRules};
+use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
+use crate::queue_rules::{LoadTracking, Removal, UtilEst};
 use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
 use crate::topology::rules::{
     AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
@@ -45,6 +46,20 @@ pub const V4_19_0: Kernel = Kernel {
         // Domains are files of /proc/sys, with flags as a number (spec 1 §14.1).
         debug_files: DebugFiles::Sysctl,
         ..V5_15_0.topology
+    },
+    queues: RunQueueRules {
+        // Load of tasks on small or slow CPUs is scaled, not their time; balancing compares only the load of tasks that
+        // want to run (spec 2 §8.7).
+        load_tracking: LoadTracking::ScaledContributions,
+        removal: Removal::Subtract,
+        // Estimates rise as slowly as they fall (spec 2 §10.2).
+        util_est: UtilEst::LastAndAverage,
+        // Averages of idle time are a nanosecond lower (spec 2 §16.3), and the wake-up search has none of its own.
+        avg_idle_floors: true,
+        wake_avg_idle: false,
+        // Tasks of the idle policy keep a CPU as busy as others (spec 2 §14.4).
+        knows_idle_policy_cpus: false,
+        ..V5_15_0.queues
     },
     // The load of a CPU is biased by its history (spec 2 §1.3, spec 3 §9.1); slices have no floor.
     features: V5_15_0.features.difference(LATER).union(Features::LB_BIAS).union(Features::RT_RUNTIME_SHARE),

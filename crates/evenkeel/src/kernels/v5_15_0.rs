@@ -1,8 +1,10 @@
 //! v5.15.0 as a delta from v6.1.192.
 use super::v6_1_192::V6_1_192;
 use crate::kernel::{
-    CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, TopologyRules, Tunables,
+    CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
+    Tunables,
 };
+use crate::queue_rules::Removal;
 use crate::select::rules::{IdleSearch, NodeSpread, RemoteWakeup, SlowPath};
 use crate::topology::rules::{
     ClusterLevel, Coregroup, GroupFlags, HybridLevels, NumaDistances, RelaxDomainLevel, SiblingPriority,
@@ -31,6 +33,16 @@ pub const V5_15_0: Kernel = Kernel {
         // The tasks that may be unbalanced between nodes are not computed per domain (spec 1 §9).
         imb_numa_nr: false,
         ..V6_1_192.topology
+    },
+    queues: RunQueueRules {
+        // Sums are rounded to averages whenever a task leaves (spec 2 §9.2).
+        removal: Removal::Recompute,
+        attaches_at_least_one: false,
+        // A task that leaves a CPU idle for long keeps the load it had when it fell asleep (spec 2 §9.4).
+        decays_on_idle_migration: false,
+        // A sleeper keeps its virtual runtime for ever (spec 2 §7.3).
+        forgets_long_sleepers: false,
+        ..V6_1_192.queues
     },
     tunables: Tunables {
         // Tasks of the idle policy have the same shortest slice as others (spec 2 §1.1).
