@@ -205,6 +205,72 @@ fn the_same_four_give_the_same_bytes() {
     assert_ne!(digest(&first), digest(&run(&["--machine", "8 cores"])));
 }
 
+/// Collects the names of all fields.
+fn fields(value: &serde_json::Value, names: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                fields(value, names);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_json_is_documented() {
+    let text = answer(&["run", SKEW16, "--format", "json", "--digest", "--set", "cost=server"]);
+    let mut names = std::collections::BTreeSet::new();
+    fields(&serde_json::from_str(&text).unwrap(), &mut names);
+    assert!(names.len() > 60, "{names:?}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let documented = std::fs::read_to_string(root.join("docs/json.md")).unwrap();
+    for name in names {
+        assert!(documented.contains(&format!("`{name}`")), "docs/json.md does not know `{name}`");
+    }
+}
+
+#[test]
+fn every_command_of_the_documents_works() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
+    let mut runs = 0;
+    let shell = readme.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    for line in shell.flat_map(str::lines) {
+        if let Some(arguments) = line.strip_prefix("cargo run --release -p evenkeel-cli -- ") {
+            answer(&arguments.split(' ').collect::<Vec<_>>());
+            runs += 1;
+        } else {
+            assert!(ci.lines().any(|of_ci| of_ci == line), "`.ci/run` does what the README says: {line}");
+        }
+    }
+    assert!(runs > 2);
+    for (path, _) in readme.match_indices("](").map(|(at, _)| readme[at + 2..].split_once(')').unwrap()) {
+        assert!(path.starts_with("http") || root.join(path).exists(), "README.md points to {path}");
+    }
+    // The examples in the help texts.
+    for command in ["run", "topo", "machine", "kernels", "conform"] {
+        let help = answer(&[command, "--help"]);
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  evenkeel "));
+        for line in lines.filter(|line| !line.contains("host") && !line.contains(" my-") && *line != "topo") {
+            let quoted = line.split('\'').enumerate();
+            let arguments: Vec<&str> = quoted
+                .flat_map(
+                    |(index, part)| {
+                        if index % 2 == 1 { vec![part] } else { part.split_whitespace().collect() }
+                    },
+                )
+                .collect();
+            let (code, _, stderr) = evenkeel(&arguments);
+            let expected = i32::from(arguments.contains(&"--diff"));
+            assert_eq!(code, expected, "evenkeel {line}: {stderr}");
+        }
+    }
+}
+
 #[test]
 fn the_command_line_overrides_the_scenario() {
     let args =
