@@ -25,6 +25,8 @@ pub struct SimParams {
     pub start_jitter: Ns,
     /// How late timers of tasks may expire, and do (`timer_slack_ns` of a kernel task is 50 us); 0: on the dot.
     pub timer_slack: Ns,
+    /// The kernel threads that every machine has run beside the workload (see the module `background`).
+    pub background: bool,
     /// As a machine just booted rather than one that was up and idle.
     pub fresh_boot: bool,
     /// How many tasks may be created in all: a guard against programs that fork without end.
@@ -44,6 +46,7 @@ impl Default for SimParams {
             fork_cost: 50 * US,
             start_jitter: 0,
             timer_slack: 0,
+            background: false,
             fresh_boot: false,
             tasks_max: 1 << 18,
         }

@@ -137,6 +137,8 @@ impl<O: Observer> Simulation<O> {
         let state = &mut self.cpus[cpu.index()];
         debug_assert_eq!(state.running, prev, "the scheduler and its host agree on who runs on {cpu:?}");
         let elapsed = self.now.saturating_sub(state.burst_since);
+        let done = self.work_in(cpu, elapsed);
+        let state = &mut self.cpus[cpu.index()];
         state.running = next;
         state.burst_since = self.now + self.params.switch_cost;
         state.idle_ticked = false;
@@ -147,7 +149,7 @@ impl<O: Observer> Simulation<O> {
                 Doing::Blocked => Leaves::Sleeping,
                 Doing::Next | Doing::Spinning(_) => Leaves::Runnable,
                 Doing::Running(left) => {
-                    *left = left.saturating_sub(elapsed);
+                    *left = left.saturating_sub(done);
                     Leaves::Runnable
                 }
             };
