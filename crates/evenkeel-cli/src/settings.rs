@@ -44,7 +44,7 @@ const fn setting(key: &'static str, value: &'static str, help: &'static str, app
 
 /// All settings but the features, by subject.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: [Setting; 36] = [
+pub(crate) const SETTINGS: [Setting; 37] = [
     setting("migration_cost_ns", "TIME | -1", "a task that ran less than this ago is cache hot; -1: always", |s, v| {
         s.kernel.tunables.migration_cost_ns = if v == "-1" { u32::MAX } else { up_to(time(v)?, 2 * SEC)? as u32 };
         Ok(())
@@ -151,6 +151,7 @@ pub(crate) const SETTINGS: [Setting; 36] = [
     setting("cost.pass", "TIME", "of entering a pass", |s, v| { s.params.cost.pass = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.cpu", "TIME", "of reading the statistics of a CPU", |s, v| { s.params.cost.cpu = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.task", "TIME", "of looking at a task", |s, v| { s.params.cost.task = up_to(time(v)?, SEC)?; Ok(()) }),
+    setting("cost.scan", "TIME", "of looking at a CPU in the search of a wake-up (kernels that limit it by idle time)", |s, v| { s.params.cost.scan = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.migration", "TIME", "of moving a task", |s, v| { s.params.cost.migration = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.blocked_update", "TIME", "of refreshing the load of an idle CPU", |s, v| {
         s.params.cost.blocked_update = up_to(time(v)?, SEC)?;
