@@ -17,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Parser, Debug)]
 #[command(name = "evenkeel", version, propagate_version = true, max_term_width = 100)]
 #[command(disable_help_subcommand = true, after_help = EXAMPLES, arg_required_else_help = true)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -25,6 +25,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   evenkeel run examples/scenarios/skew16.toml
+  evenkeel explain examples/scenarios/skew16.toml --idle
   evenkeel topo --machine '2 sockets x 8 cores' --kernel v6.1
   evenkeel machine show '2 sockets x 8 cores x 2 threads'
   evenkeel kernels

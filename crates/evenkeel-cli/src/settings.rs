@@ -132,6 +132,10 @@ pub(crate) const SETTINGS: [Setting; 37] = [
         s.params.delays.softirq = up_to(time(v)?, SEC)?;
         Ok(())
     }),
+    setting("delay.hrtick", "TIME", "how late the timer of the feature HRTICK ends a slice", |s, v| {
+        s.params.delays.hrtick = up_to(time(v)?, SEC)?;
+        Ok(())
+    }),
     setting("delay.stopper", "TIME", "from waking the stopper thread until it pushes a task", |s, v| {
         s.params.delays.stopper = up_to(time(v)?, SEC)?;
         Ok(())
@@ -223,7 +227,13 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::WA_BIAS)
     .union(Features::UTIL_EST)
     .union(Features::LB_MIN)
-    .union(Features::NI_RANDOM);
+    .union(Features::NI_RANDOM)
+    .union(Features::HRTICK)
+    .union(Features::GENTLE_FAIR_SLEEPERS)
+    .union(Features::START_DEBIT)
+    .union(Features::LAST_BUDDY)
+    .union(Features::ALT_PERIOD)
+    .union(Features::BASE_SLICE);
 
 const FEATURE_PREFIX: &str = "features.";
 
@@ -396,8 +406,8 @@ mod tests {
             "features.LB_BIAS=on: v6.12.117 does not have this feature"
         );
         assert_eq!(
-            error("v6.12", "features.HRTICK", "on"),
-            "features.HRTICK=on: what this feature switches is not modelled"
+            error("v6.12", "features.RT_PUSH_IPI", "on"),
+            "features.RT_PUSH_IPI=on: what this feature switches is not modelled"
         );
         assert_eq!(
             error("v6.12", "latency_ns", "6ms"),
@@ -427,6 +437,33 @@ mod tests {
             text.push_str(&format!("| `features.{name}` | on or off | {help} |\n"));
         }
         expect_file!["../../../docs/settings.md"].assert_eq(&text);
+    }
+
+    /// A feature that nothing looks at would be a setting without effect.
+    #[test]
+    fn features_are_those_that_the_scheduler_looks_at() {
+        fn sources(directory: &std::path::Path, text: &mut String) {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if path.is_dir() && name != "kernels" {
+                    sources(&path, text);
+                } else if name.ends_with(".rs") && name != "kernel.rs" && !name.contains("tests") {
+                    text.push_str(&std::fs::read_to_string(&path).unwrap());
+                }
+            }
+        }
+        let mut text = String::new();
+        sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../evenkeel/src"), &mut text);
+        let words: std::collections::BTreeSet<&str> =
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        for (name, feature) in Features::all().iter_names() {
+            assert_eq!(
+                FEATURES.contains(feature),
+                words.contains(name),
+                "{name}: FEATURES against the sources"
+            );
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn every_command_has_help_with_examples() {
 
 #[test]
 fn no_line_of_help_is_longer_than_the_terminal() {
-    for command in ["run", "topo", "machine", "kernels", "conform"] {
+    for command in ["run", "explain", "topo", "machine", "kernels", "conform"] {
         let help = answer(&[command, "--help"]);
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
@@ -175,9 +175,23 @@ fn every_example_runs() {
     }
 }
 
+/// The README prints what the tool prints; `UPDATE_EXPECT=1 cargo test -p evenkeel-cli` brings it up to date.
+fn sample_in_readme(output: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("```text\n").unwrap();
+    let (sample, after) = rest.split_once("```").unwrap();
+    if std::env::var_os("UPDATE_EXPECT").is_some() && sample != output {
+        std::fs::write(&path, format!("{before}```text\n{output}```{after}")).unwrap();
+        return;
+    }
+    assert_eq!(sample, output, "results have changed: UPDATE_EXPECT=1 brings the README up to date");
+}
+
 #[test]
 fn the_first_answer_of_the_readme() {
     let text = answer(&["run", SKEW16]);
+    sample_in_readme(&text);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "skew16");
     assert_eq!(lines[1], "  machine   1 socket x 4 cores x 2 threads = 8 CPUs");
@@ -252,7 +266,7 @@ fn every_command_of_the_documents_works() {
         assert!(path.starts_with("http") || root.join(path).exists(), "README.md points to {path}");
     }
     // The examples in the help texts.
-    for command in ["run", "topo", "machine", "kernels", "conform"] {
+    for command in ["run", "explain", "topo", "machine", "kernels", "conform"] {
         let help = answer(&[command, "--help"]);
         let lines = help.lines().filter_map(|line| line.strip_prefix("  evenkeel "));
         for line in lines.filter(|line| !line.contains("host") && !line.contains(" my-") && *line != "topo") {
@@ -438,6 +452,17 @@ fn conform_refuses_what_it_cannot_compare() {
             evenkeel: comparing `traces` is not implemented yet; what is: domains, lb
         "#]],
     );
+}
+
+#[test]
+fn packagers_get_completions_and_manual_pages() {
+    assert!(answer(&["generate", "completions", "bash"]).contains("evenkeel"));
+    let directory = format!("{}/man", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&directory).unwrap();
+    answer(&["generate", "man", &directory]);
+    let page = std::fs::read_to_string(format!("{directory}/evenkeel-run.1")).unwrap();
+    assert!(page.contains("migration_cost_ns"), "the manual page lists the settings");
+    assert!(!answer(&["--help"]).contains("generate"));
 }
 
 #[test]
