@@ -44,7 +44,7 @@ const fn setting(key: &'static str, value: &'static str, help: &'static str, app
 
 /// All settings but the features, by subject.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: [Setting; 37] = [
+pub(crate) const SETTINGS: &[Setting] = &[
     setting("migration_cost_ns", "TIME | -1", "a task that ran less than this ago is cache hot; -1: always", |s, v| {
         s.kernel.tunables.migration_cost_ns = if v == "-1" { u32::MAX } else { up_to(time(v)?, 2 * SEC)? as u32 };
         Ok(())
@@ -329,7 +329,7 @@ pub(crate) fn help() -> String {
     let entry = |key: &str, value: &str, help: &str| format!("  {key}={value}\n        {help}\n");
     let mut text =
         String::from("Settings (--set KEY=VALUE; TIME is 500us, 1.5ms, or a number of nanoseconds):\n");
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         text.push_str(&entry(setting.key, setting.value, setting.help));
     }
     let features: Vec<&str> = FEATURES.iter_names().map(|(name, _)| name).collect();
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn every_setting_refuses_nonsense_and_says_what_is_right() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             let text = error("v6.12", setting.key, "nonsense");
             assert!(text.contains("expected") || text.contains("v6.12.117 has"), "{text}");
         }
@@ -423,7 +423,7 @@ mod tests {
              `500us`, `1.5ms`,\nor a number of nanoseconds. Generated from the table in \
              `crates/evenkeel-cli/src/settings.rs`.\n\n| key | value | effect |\n|---|---|---|\n",
         );
-        for Setting { key, value, help, .. } in &SETTINGS {
+        for Setting { key, value, help, .. } in SETTINGS {
             text.push_str(&format!("| `{key}` | {} | {help} |\n", value.replace('|', "or")));
         }
         for (name, feature) in FEATURES.iter_names() {
