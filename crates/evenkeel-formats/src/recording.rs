@@ -150,6 +150,27 @@ struct FileGroup {
     mask: Option<String>,
 }
 
+/// The recordings at `path`: the file itself, or every `sched.json` and `sched.json.gz` below the directory, by name.
+pub fn find(path: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+    let failed = |source| RecordingError::Read { path: path.to_path_buf(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let below = entry.path();
+        // Links are not followed: a loop of them would have no end.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            found.extend(find(&below)?);
+        } else if below.file_name().is_some_and(|name| name == "sched.json" || name == "sched.json.gz") {
+            found.push(below);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Reads a recording from a file, packed or not.
 pub fn read(path: &Path) -> Result<DomainsRecording, RecordingError> {
     let failed = |source| RecordingError::Read { path: path.to_path_buf(), source };

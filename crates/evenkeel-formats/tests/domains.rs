@@ -1,8 +1,13 @@
 //! Domain trees against those that real kernels built (`tests/data/domains/README.md`).
 #![allow(missing_docs)]
+use evenkeel::ids::CpuId;
 use evenkeel::kernels;
+use evenkeel::topology::{Domains, debugfs, schedstat};
 use evenkeel_formats::conform::domains::{compare, compare_with};
 use evenkeel_formats::recording::{self, DomainsRecording};
+use flate2::read::GzDecoder;
+use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 fn data() -> PathBuf {
@@ -45,6 +50,77 @@ fn trees_are_those_of_6_18_15_deb13_amd64() {
 #[test]
 fn trees_are_those_of_7_2_13_deb14_amd64() {
     all_are_exact("7.2");
+}
+
+fn unpacked(path: &Path) -> String {
+    let mut text = String::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The domain lines of `/proc/schedstat` of recorded kernels, letter by letter: statistics were off, so all counters
+/// are 0.
+#[test]
+fn schedstat_lines_are_those_of_the_kernels() {
+    for series in ["6.1", "6.12", "6.18", "7.2"] {
+        for topology in ["s2c2t2n2", "c64", "c8isol"] {
+            let recording = recorded(series, topology);
+            let (machine, kernel) = (&recording.machine, recording.kernel);
+            let domains = Domains::build(machine, kernel, 0).unwrap();
+            let text = unpacked(&data().join(series).join(topology).join("schedstat.txt.gz"));
+            let mut recorded =
+                text.lines().filter(|line| line.starts_with("cpu") || line.starts_with("domain"));
+            for cpu in &machine.online() {
+                let line = recorded.next().unwrap();
+                assert!(line.starts_with(&format!("cpu{cpu} ")), "{series} {topology}: {line}");
+                for (m, id) in domains.chain(cpu).enumerate() {
+                    let domain = &domains.domains[id.index()];
+                    let line = schedstat::domain_line(domain, m, machine.nr_cpus(), kernel);
+                    assert_eq!(recorded.next(), Some(line.as_str()), "{series} {topology} cpu{cpu}");
+                }
+            }
+            assert_eq!(recorded.next(), None, "{series} {topology}");
+        }
+    }
+}
+
+/// The files of debugfs as 6.12.117+deb12-amd64 showed them (`tests/data/machine/README.md`), letter by letter.
+#[test]
+fn debugfs_files_are_those_of_6_12_117_deb12_amd64() {
+    for topology in ["s2c2t2n2", "n4ring", "clus", "c8isol"] {
+        let recording = recorded("6.12", topology);
+        let (machine, kernel) = (&recording.machine, recording.kernel);
+        let domains = Domains::build(machine, kernel, 0).unwrap();
+        let raw = unpacked(&data().join("../machine").join(topology).join("raw.txt.gz"));
+        let mut recorded = BTreeMap::new();
+        for section in
+            raw.split("@@ ").filter_map(|file| file.strip_prefix("/sys/kernel/debug/sched/domains/"))
+        {
+            let (path, contents) = section.split_once('\n').unwrap();
+            recorded.insert(path.to_owned(), contents.strip_suffix('\n').unwrap_or(contents).to_owned());
+        }
+        let mut computed = BTreeMap::new();
+        for cpu in 0..machine.nr_cpus() as u32 {
+            for (m, id) in domains.chain(CpuId(cpu)).enumerate() {
+                for (file, contents) in debugfs::files(&domains, kernel, &domains.domains[id.index()]) {
+                    computed.insert(format!("cpu{cpu}/domain{m}/{file}"), contents);
+                }
+            }
+        }
+        // What a new-idle pass costs depends on the host.
+        recorded.retain(|path, _| !path.ends_with("/max_newidle_lb_cost"));
+        computed.retain(|path, _| !path.ends_with("/max_newidle_lb_cost"));
+        assert_eq!(recorded, computed, "{topology}");
+    }
+}
+
+#[test]
+fn recordings_are_found_below_a_directory() {
+    let found = recording::find(&data()).unwrap();
+    assert_eq!(found.len(), 60);
+    assert!(found.is_sorted());
+    assert_eq!(recording::find(&found[7]).unwrap(), [found[7].clone()]);
+    assert!(recording::find(&data().join("nothing")).is_err());
 }
 
 /// A comparison that cannot fail proves nothing: another kernel's rules must be found out.

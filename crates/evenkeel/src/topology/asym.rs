@@ -20,9 +20,17 @@ pub(super) fn has_threads(machine: &Machine) -> bool {
     cores.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// Whether an x86 machine has two kinds of cores, which shows in their capacities.
+/// Whether an x86 machine has two kinds of cores, which shows in their capacities or their numbers of threads.
 pub(super) fn is_hybrid(machine: &Machine) -> bool {
-    machine.arch == Arch::X86 && machine.cpus.iter().any(|cpu| cpu.capacity != machine.cpus[0].capacity)
+    if machine.arch != Arch::X86 {
+        return false;
+    }
+    let mut cores: Vec<u32> = machine.cpus.iter().map(|cpu| cpu.core).collect();
+    cores.sort_unstable();
+    let mut threads = cores.chunk_by(|a, b| a == b).map(<[u32]>::len);
+    let first = threads.next();
+    machine.cpus.iter().any(|cpu| cpu.capacity != machine.cpus[0].capacity)
+        || threads.any(|n| Some(n) != first)
 }
 
 /// Whether asym packing is on: the platform announces preferred CPUs, and the kernel has not chosen to go by

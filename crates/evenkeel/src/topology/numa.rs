@@ -11,7 +11,7 @@
 use super::build::Draft;
 use super::domain::SdFlags;
 use super::machine::Machine;
-use super::rules::{NumaDistances, OverlapGroups};
+use super::rules::{NumaDistances, OverlapGroups, TopologyRules};
 use super::spans::{SpanId, Spans};
 use crate::ids::{CpuId, DomainId};
 use crate::mask::CpuMask;
@@ -56,6 +56,39 @@ pub(super) fn masks(machine: &Machine, distance: u32, visible: &CpuMask, spans: 
         by_cpu[cpu.index()] = near[machine.cpus[cpu.index()].node as usize];
     }
     by_cpu
+}
+
+/// How nodes are connected, as NUMA balancing of tasks distinguishes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumaTopology {
+    /// One node, or all the same distance apart.
+    Direct,
+    /// Nodes reach others through nodes in between.
+    GluelessMesh,
+    /// Nodes reach others through controllers.
+    Backplane,
+}
+
+/// The kind of a machine's node topology and its largest distance (`sched_numa_topology_type`,
+/// `sched_max_numa_distance`; spec 1 §3.4).
+///
+/// With more than two distances the first pair of nodes that is farthest apart decides: if some node is nearer to both,
+/// traffic goes through it. Example: a ring of four (10/20/30) is a glueless mesh.
+pub fn numa_topology(machine: &Machine, rules: &TopologyRules) -> (NumaTopology, u32) {
+    let distances = distances(machine, rules.numa_distances, &machine.online());
+    let longest = distances.last().copied().unwrap_or(10);
+    if distances.len() <= 2 {
+        return (NumaTopology::Direct, longest);
+    }
+    let nodes = 0..machine.nr_nodes;
+    let mut pairs = nodes.clone().flat_map(|a| nodes.clone().map(move |b| (a, b)));
+    let farthest = pairs.find(|&(a, b)| machine.distance(a, b) >= longest);
+    let between =
+        |(a, b)| nodes.clone().any(|c| machine.distance(a, c) < longest && machine.distance(b, c) < longest);
+    match farthest.is_some_and(between) {
+        true => (NumaTopology::GluelessMesh, longest),
+        false => (NumaTopology::Backplane, longest),
+    }
 }
 
 impl Draft<'_> {
@@ -130,5 +163,31 @@ impl Draft<'_> {
         let mask = Arc::clone(self.spans.mask(id));
         self.balance_masks.insert((level, span), Arc::clone(&mask));
         (level, mask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels;
+    use alloc::vec;
+
+    fn kind(nodes: usize, distances: &[u32]) -> (NumaTopology, u32) {
+        let mut machine = Machine::regular(nodes as u32, 1, 1, 1, true);
+        machine.distances = vec![10; nodes * nodes];
+        machine.distances.copy_from_slice(distances);
+        numa_topology(&machine, &kernels::DEFAULT.topology)
+    }
+
+    #[test]
+    fn a_ring_is_a_mesh_and_two_boards_are_a_backplane() {
+        assert_eq!(kind(1, &[10]), (NumaTopology::Direct, 10));
+        assert_eq!(kind(2, &[10, 21, 21, 10]), (NumaTopology::Direct, 21));
+        // Spec 1 §17 (d).
+        let ring = [10, 20, 30, 20, 20, 10, 20, 30, 30, 20, 10, 20, 20, 30, 20, 10];
+        assert_eq!(kind(4, &ring), (NumaTopology::GluelessMesh, 30));
+        // Two boards of two nodes: nobody is near to both ends of the longest way.
+        let boards = [10, 15, 40, 40, 15, 10, 40, 40, 40, 40, 10, 15, 40, 40, 15, 10];
+        assert_eq!(kind(4, &boards), (NumaTopology::Backplane, 40));
     }
 }

@@ -7,12 +7,13 @@
 //!
 //! In the kernel: `partition_sched_domains_locked`, `rq_attach_root`. Left out: how cpusets compute the list.
 use super::build::{Draft, Host, Surroundings};
-use super::domain::{CpuDomains, Domain, Domains, Group, GroupCapacity, LlcShared, RootDomain, SdFlags};
+use super::domain::{CpuDomains, Domains, RootDomain, SdFlags};
 use super::machine::{Machine, MachineError};
 use super::rules::LlcId;
 use super::shared::assign_llc_ids;
 use super::spans::{SpanId, Spans};
-use crate::ids::{CapacityId, CpuId, DomainId, GroupId, RootId, SharedId};
+use super::transplant::{Arenas, Mover};
+use crate::ids::{CpuId, DomainId, RootId};
 use crate::kernel::Kernel;
 use crate::mask::CpuMask;
 use crate::time::{Jiffies, Ns};
@@ -165,40 +166,39 @@ impl Domains {
                     let bases: Vec<_> = self.cpus.iter().map(|cpu| cpu.base).collect();
                     next.attach(&self.arenas(), &bases, &partition.cpus, kernel, root);
                 }
-                None => {
-                    assign_llc_ids(&mut next.llc_ids, &partition.cpus, host.levels, &spans);
-                    let mut cpu_capacity = core::mem::take(&mut next.cpu_capacity);
-                    let mut draft = Draft::build(&host, &partition, &mut spans, &mut cpu_capacity)?;
-                    for cpu in &partition.cpus {
-                        draft.degenerate(cpu);
-                    }
-                    let largest =
-                        partition.cpus.iter().map(|cpu| u64::from(host.capacities[cpu.index()])).max();
-                    next.roots.push(RootDomain {
-                        span: partition.cpus.clone(),
-                        overloaded: false,
-                        overutilized: false,
-                        max_cpu_capacity: match kernel.topology.root_max_cpu_capacity {
-                            true => largest.unwrap_or(0),
-                            false => 0,
-                        },
-                    });
-                    let arenas = Arenas {
-                        domains: &draft.domains,
-                        groups: &draft.groups,
-                        capacities: &draft.capacities,
-                        shared: &draft.shared,
-                    };
-                    let bases = core::mem::take(&mut draft.base);
-                    next.attach(&arenas, &bases, &partition.cpus, kernel, root);
-                    drop(draft);
-                    next.cpu_capacity = cpu_capacity;
-                }
+                None => next.add_partition(&host, &partition, &mut spans)?,
             }
             next.partitions.push(partition);
         }
         next.finish(machine, kernel, &around.levels.smt, &spans);
         *self = next;
+        Ok(())
+    }
+
+    /// Builds the trees of a new partition and attaches its CPUs (spec 1 §6).
+    fn add_partition(
+        &mut self,
+        host: &Host<'_>,
+        partition: &Partition,
+        spans: &mut Spans,
+    ) -> Result<(), TopologyError> {
+        let root = RootId::from_index(self.roots.len());
+        assign_llc_ids(&mut self.llc_ids, &partition.cpus, host.levels, spans);
+        let mut draft = Draft::build(host, partition, spans, &mut self.cpu_capacity)?;
+        for cpu in &partition.cpus {
+            draft.degenerate(cpu);
+        }
+        let Draft { domains, groups, capacities, shared, base, .. } = draft;
+        let largest = partition.cpus.iter().map(|cpu| u64::from(host.capacities[cpu.index()])).max();
+        let known = host.kernel.topology.root_max_cpu_capacity;
+        self.roots.push(RootDomain {
+            span: partition.cpus.clone(),
+            overloaded: false,
+            overutilized: false,
+            max_cpu_capacity: largest.filter(|_| known).unwrap_or(0),
+        });
+        let arenas = Arenas { domains: &domains, groups: &groups, capacities: &capacities, shared: &shared };
+        self.attach(&arenas, &base, &partition.cpus, host.kernel, root);
         Ok(())
     }
 
@@ -310,83 +310,4 @@ fn list(machine: &Machine, change: &Rebuild) -> Result<Vec<Partition>, TopologyE
         }
     }
     Ok(list)
-}
-
-/// Where objects are copied from.
-struct Arenas<'a> {
-    domains: &'a [Domain],
-    groups: &'a [Group],
-    capacities: &'a [GroupCapacity],
-    shared: &'a [LlcShared],
-}
-
-/// Copies objects that are reachable and gives them new ids.
-struct Mover<'a> {
-    from: &'a Arenas<'a>,
-    groups: Vec<Option<GroupId>>,
-    capacities: Vec<Option<CapacityId>>,
-    shared: Vec<Option<SharedId>>,
-}
-
-impl<'a> Mover<'a> {
-    fn new(from: &'a Arenas<'a>) -> Self {
-        Self {
-            from,
-            groups: vec![None; from.groups.len()],
-            capacities: vec![None; from.capacities.len()],
-            shared: vec![None; from.shared.len()],
-        }
-    }
-
-    fn move_chain(&mut self, base: Option<DomainId>, into: &mut Domains) -> Option<DomainId> {
-        let first = base.map(|_| DomainId::from_index(into.domains.len()));
-        let mut child = None;
-        let mut next = base;
-        while let Some(old) = next {
-            let mut domain = self.from.domains[old.index()].clone();
-            next = domain.parent;
-            let id = DomainId::from_index(into.domains.len());
-            domain.child = child;
-            domain.parent = next.map(|_| DomainId(id.0 + 1));
-            domain.groups = self.move_ring(domain.groups, into);
-            domain.shared = domain.shared.map(|shared| self.move_shared(shared, into));
-            into.domains.push(domain);
-            child = Some(id);
-        }
-        first
-    }
-
-    fn move_ring(&mut self, first: GroupId, into: &mut Domains) -> GroupId {
-        if let Some(known) = self.groups[first.index()] {
-            return known;
-        }
-        let start = GroupId::from_index(into.groups.len());
-        let mut old = first;
-        loop {
-            let mut group = self.from.groups[old.index()].clone();
-            let id = GroupId::from_index(into.groups.len());
-            self.groups[old.index()] = Some(id);
-            old = group.next;
-            group.next = if old == first { start } else { GroupId(id.0 + 1) };
-            group.sgc = self.move_capacity(group.sgc, into);
-            into.groups.push(group);
-            if old == first {
-                return start;
-            }
-        }
-    }
-
-    fn move_capacity(&mut self, old: CapacityId, into: &mut Domains) -> CapacityId {
-        *self.capacities[old.index()].get_or_insert_with(|| {
-            into.capacities.push(self.from.capacities[old.index()].clone());
-            CapacityId::from_index(into.capacities.len() - 1)
-        })
-    }
-
-    fn move_shared(&mut self, old: SharedId, into: &mut Domains) -> SharedId {
-        *self.shared[old.index()].get_or_insert_with(|| {
-            into.shared.push(self.from.shared[old.index()].clone());
-            SharedId::from_index(into.shared.len() - 1)
-        })
-    }
 }

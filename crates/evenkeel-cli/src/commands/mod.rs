@@ -1,0 +1,29 @@
+//! One file for each command.
+mod conform;
+mod kernels;
+mod machine;
+mod topo;
+
+use crate::output::Answer;
+use clap::Subcommand;
+
+/// The commands, in the order of the help text.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Topo(topo::Args),
+    Machine(machine::Args),
+    Kernels(kernels::Args),
+    Conform(conform::Args),
+}
+
+impl Command {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> anyhow::Result<Answer> {
+        match self {
+            Self::Topo(args) => topo::run(&args),
+            Self::Machine(args) => machine::run(args),
+            Self::Kernels(args) => kernels::run(&args),
+            Self::Conform(args) => conform::run(&args),
+        }
+    }
+}

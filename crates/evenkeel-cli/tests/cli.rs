@@ -1,0 +1,197 @@
+//! The command line from outside: exit codes, and what is said to whom.
+#![allow(missing_docs)]
+use assert_cmd::Command;
+use expect_test::{Expect, expect};
+use std::path::Path;
+
+/// Runs `evenkeel` in the workspace's directory.
+fn evenkeel(args: &[&str]) -> (i32, String, String) {
+    let mut command = Command::cargo_bin("evenkeel").unwrap();
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    let output = command.args(args).env("COLUMNS", "100").env("NO_COLOR", "1").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The command fails with code 2, says this on stderr and nothing on stdout.
+fn refused(args: &[&str], expected: Expect) {
+    let (code, stdout, stderr) = evenkeel(args);
+    expected.assert_eq(&stderr);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+}
+
+/// The command succeeds silently but for its answer.
+fn answer(args: &[&str]) -> String {
+    let (code, stdout, stderr) = evenkeel(args);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    stdout
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let help = answer(&["--help"]);
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names: Vec<&str> =
+        commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    for name in names {
+        let help = answer(&[name, "--help"]);
+        assert!(help.contains("Examples:\n  evenkeel "), "`{name} --help` has no examples:\n{help}");
+    }
+}
+
+#[test]
+fn no_line_of_help_is_longer_than_the_terminal() {
+    for command in ["topo", "machine", "kernels", "conform"] {
+        let help = answer(&[command, "--help"]);
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}
+
+#[test]
+fn kernels_are_listed_with_what_they_can_do() {
+    let (_, text, _) = evenkeel(&["kernels"]);
+    for kernel in evenkeel::kernels::ALL {
+        let line = text.lines().find(|line| line.starts_with(kernel.build)).unwrap();
+        assert_eq!(line.contains("run"), kernel.runs, "{line}");
+        assert_eq!(line.contains("default"), kernel.build == evenkeel::kernels::DEFAULT.build, "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&answer(&["kernels", "--format", "json"])).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), evenkeel::kernels::ALL.len());
+}
+
+#[test]
+fn a_machine_is_shown_in_words_and_sets() {
+    expect![[r#"
+        2 sockets x 2 llc x 2 cores x 2 threads
+          2 sockets x 2 LLCs x 2 cores x 2 threads = 16 CPUs, 2 nodes (distance 10/20)
+          from one-line form
+
+        shared            number  CPUs of each
+        package                2  0-7 | 8-15
+        die                    2  0-7 | 8-15
+        node                   2  0-7 | 8-15
+        last-level cache       4  0-3 | 4-7 | 8-11 | 12-15
+        core                   8  0-1 | 2-3 | 4-5 | 6-7 ...
+
+        node  distance to nodes 0, 1 ...
+        0     10 20
+        1     20 10
+    "#]]
+    .assert_eq(&answer(&["machine", "show", "2 sockets x 2 llc x 2 cores x 2 threads"]));
+}
+
+#[test]
+fn every_preset_that_is_listed_can_be_shown() {
+    let list = answer(&["machine", "list"]);
+    for preset in evenkeel_formats::machine::presets() {
+        assert!(list.lines().any(|line| line.split(' ').next() == Some(preset.name)), "{}", preset.name);
+        assert!(answer(&["machine", "show", preset.name]).starts_with(preset.name));
+    }
+}
+
+#[test]
+fn unknown_names_get_a_hint() {
+    refused(
+        &["conform", "crates", "--kernel", "v6.21"],
+        expect![[r#"
+            evenkeel: `v6.21` is not a kernel that is known here (v4.19, v5.15, v6.1, v6.12, v6.18, v7.2); did you mean `v6.1`?
+        "#]],
+    );
+    refused(
+        &["conform", "crates", "--kernel", "host"],
+        expect![[r#"
+            evenkeel: `host` is not a kernel that can be computed: name the build that is nearest to yours (v4.19, v5.15, v6.1, v6.12, v6.18, v7.2)
+        "#]],
+    );
+    let (code, _, stderr) = evenkeel(&["machine", "show", "epyc-9654"]);
+    assert!(code == 2 && stderr.contains("did you mean epyc-9654-2s?"), "{stderr}");
+}
+
+#[test]
+fn a_faulty_machine_is_shown_with_line_and_column() {
+    refused(
+        &["machine", "show", "2 sockets x 8 cors"],
+        expect![[r#"
+            evenkeel: machine, line 1, column 15: expected a unit (sockets, nodes, dies, llc, clusters, cores, threads or cpus), found `cors`
+              2 sockets x 8 cors
+                            ^
+        "#]],
+    );
+}
+
+#[test]
+fn domain_trees_have_every_format() {
+    for format in ["tree", "json", "debugfs", "schedstat"] {
+        let text = answer(&["topo", "--machine", "c4t2", "--format", format]);
+        assert!(text.contains("SMT") || format == "schedstat", "{text}");
+    }
+    let json = answer(&["topo", "--machine", "c4t2", "--format", "json"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+}
+
+#[test]
+fn a_diff_of_domains_names_both_sides_and_tells_by_exit_code() {
+    // Above the cache v4.19 tolerates imbalances of 25 % and busy CPUs balance half as often (spec 1 §5).
+    let (code, text, _) =
+        evenkeel(&["topo", "--machine", "s2c2t2n2", "--kernel", "v4.19", "--diff", "v6.12"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with("from v4.19.0 on s2c2t2n2: 2 sockets"), "{text}");
+    assert!(text.lines().any(|line| line.contains("busy_factor") && line.ends_with("32 -> 16")), "{text}");
+    let text = answer(&["topo", "--machine", "c4t2", "--diff", "6.12.117"]);
+    assert!(text.ends_with("no difference\n"), "{text}");
+}
+
+const DOMAINS: &str = "crates/evenkeel-formats/tests/data/domains";
+
+#[test]
+fn conformance_is_exit_code_0_and_a_difference_is_1() {
+    let directory = format!("{DOMAINS}/6.18");
+    let text = answer(&["conform", &directory]);
+    assert!(text.contains("6.18.15+deb13-amd64 n4ring: exact ("), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("domains: 15 recordings, all exact ("), "{text}");
+    // 7.2 takes intervals from the span, 6.18 from all CPUs (spec 1 §16), so the wrong kernel must be found out.
+    let file = format!("{DOMAINS}/7.2/c8isol/sched.json.gz");
+    let (code, text, _) = evenkeel(&["conform", &file, "--kernel", "v6.18"]);
+    assert!(code == 1 && text.contains("cpu0 domain0 min_interval: recorded `6`, computed `8`"), "{text}");
+    let (code, text, _) = evenkeel(&["conform", &file, "--kernel", "v6.18", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &json["recordings"][0]["exact"]), (1, &serde_json::Value::Bool(false)));
+}
+
+#[test]
+fn conform_refuses_what_it_cannot_compare() {
+    refused(
+        &["conform", "crates/evenkeel/src"],
+        expect![[r#"
+            evenkeel: crates/evenkeel/src: found no sched.json or sched.json.gz to compare with
+        "#]],
+    );
+    refused(
+        &["conform", "no-such-directory"],
+        expect![[r#"
+            evenkeel: cannot read no-such-directory: No such file or directory (os error 2)
+        "#]],
+    );
+    refused(
+        &["conform", DOMAINS, "--only", "traces"],
+        expect![[r#"
+            evenkeel: comparing `traces` is not implemented yet; what is: domains
+        "#]],
+    );
+}
+
+#[test]
+fn nobody_reading_is_not_an_error() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("evenkeel"))
+        .args(["machine", "list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
