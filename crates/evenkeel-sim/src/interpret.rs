@@ -82,6 +82,7 @@ impl<O: Observer> Simulation<O> {
             Step::Exec => self.input(Input::Exec { cpu }),
             Step::Yield => self.input(Input::Yield { cpu }),
             Step::Exit => return Ok(self.exit(cpu, task)),
+            Step::Fork(_) if self.fork_takes_work(cpu, task, pc) => return Ok(Flow::Stop),
             Step::Fork(spec) => self.fork(cpu, task, pc, spec)?,
             _ => return self.synchronise(cpu, task, pc, step),
         }
@@ -212,6 +213,20 @@ impl<O: Observer> Simulation<O> {
         } else {
             *rounds = 0;
         }
+    }
+
+    /// Whether the task has to do the work of a fork first, which it then begins.
+    fn fork_takes_work(&mut self, cpu: CpuId, task: TaskId, pc: usize) -> bool {
+        let cost = self.turn.map_or(0, |turn| turn.rules.costs.fork);
+        let instance = &mut self.instances[task.index()];
+        if cost == 0 || core::mem::replace(&mut instance.fork_paid, false) {
+            return false;
+        }
+        instance.fork_paid = true;
+        instance.pc = pc as u32;
+        instance.doing = Doing::Working(cost);
+        self.arm_burst(cpu);
+        true
     }
 
     fn fork(&mut self, cpu: CpuId, task: TaskId, pc: usize, spec: u32) -> Result<(), SimError> {

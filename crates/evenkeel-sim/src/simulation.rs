@@ -14,6 +14,7 @@ use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
 use crate::program::{Change, Program, Programs, resolve};
 use crate::timers::{Kind, Timer, Timers};
+use crate::turns::{Execution, Turn};
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Action, FairPolicy, Input, IpiKind, WakeContext};
@@ -38,6 +39,8 @@ pub(crate) enum Doing {
     Next,
     /// Executing; this much is left.
     Running(Ns),
+    /// Doing work that progresses only while its CPU has its turn; this much is left.
+    Working(Ns),
     /// Busy until a point in time.
     Spinning(Ns),
     /// Waiting to be woken; the step after next follows.
@@ -71,6 +74,8 @@ pub(crate) struct Instance {
     pub(crate) nice: i32,
     pub(crate) slice: Ns,
     pub(crate) allowed: Arc<CpuMask>,
+    /// The work of its next fork is done.
+    pub(crate) fork_paid: bool,
     group: TgId,
 }
 
@@ -97,6 +102,8 @@ pub struct Simulation<O: Observer> {
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) objects: Objects,
     pub(crate) meters: Meters,
+    /// Whose turn it is, if CPUs execute in turn.
+    pub(crate) turn: Option<Turn>,
     /// All CPUs; and where tasks may run that were told nothing (all but isolated ones).
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
@@ -145,6 +152,10 @@ impl<O: Observer> Simulation<O> {
             instances: Vec::new(),
             cpus: vec![cpu; ncpus],
             meters: Meters::new(ncpus),
+            turn: match params.execution {
+                Execution::Parallel => None,
+                Execution::InTurn(turns) => Some(Turn::new(turns)),
+            },
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
             numbers: vec![0; workload.tasks.len() + launchers.len()],
@@ -187,7 +198,11 @@ impl<O: Observer> Simulation<O> {
 
     /// Processes the next event; false if there is none or the workload is done.
     pub fn step(&mut self) -> Result<bool, SimError> {
-        match self.timers.next().filter(|_| !self.finished()) {
+        let next = match self.turn {
+            None => self.timers.next(),
+            Some(_) => self.next_in_turn(Ns::MAX - 1),
+        };
+        match next.filter(|_| !self.finished()) {
             Some((time, timer)) => self.process(time, timer).map(|()| true),
             None => Ok(false),
         }
@@ -195,6 +210,9 @@ impl<O: Observer> Simulation<O> {
 
     /// Processes all events up to and including time `until`, or to the end of the workload.
     pub fn run_until(&mut self, until: Ns) -> Result<(), SimError> {
+        if self.turn.is_some() {
+            return self.run_in_turn(until);
+        }
         while !self.finished() {
             match self.timers.next().filter(|&(time, _)| time <= until) {
                 Some((time, timer)) => self.process(time, timer)?,
@@ -208,11 +226,14 @@ impl<O: Observer> Simulation<O> {
     }
 
     #[inline]
-    fn process(&mut self, time: Ns, timer: Timer) -> Result<(), SimError> {
+    pub(crate) fn process(&mut self, time: Ns, timer: Timer) -> Result<(), SimError> {
         debug_assert!(time >= self.now);
         self.now = time;
         self.events += 1;
-        self.timers.begin(time);
+        match self.turn {
+            None => self.timers.begin(time),
+            Some(_) => self.timers.begin_late(time),
+        }
         // Ticks and programs set their timer anew, whatever happens.
         if !matches!(timer, Timer::Cpu(Kind::Tick | Kind::Burst, _)) {
             self.timers.cancel(timer);
@@ -310,7 +331,10 @@ impl<O: Observer> Simulation<O> {
     fn cpu_event(&mut self, kind: Kind, cpu: CpuId) -> Result<(), SimError> {
         match kind {
             Kind::Burst => return self.run_program(cpu),
-            Kind::Softirq => self.input(Input::Softirq { cpu }),
+            Kind::Softirq => {
+                self.owe(|costs| costs.softirq);
+                self.input(Input::Softirq { cpu });
+            }
             Kind::Resched => self.input(Input::Schedule { cpu }),
             Kind::Stopper => self.input(Input::StopperRun { cpu }),
             Kind::IdleEnter => self.enter_idle(cpu),
@@ -332,6 +356,7 @@ impl<O: Observer> Simulation<O> {
 
     /// An interrupt on `cpu`: on its way out it serves a pending reschedule, after the softirq.
     fn interrupt(&mut self, cpu: CpuId, input: Input) {
+        self.owe(|costs| if matches!(input, Input::Tick { .. }) { costs.tick } else { costs.interrupt });
         self.input(input);
         let resched = Timer::Cpu(Kind::Resched, cpu);
         if self.timers.armed(resched).is_some_and(|time| time > self.now) {
@@ -424,6 +449,11 @@ impl<O: Observer> Simulation<O> {
                 Doing::Dead => Leaves::Ended,
                 Doing::Blocked => Leaves::Sleeping,
                 Doing::Next | Doing::Spinning(_) => Leaves::Runnable,
+                Doing::Working(left) => {
+                    let end = self.timers.armed(Timer::Cpu(Kind::Burst, cpu));
+                    *left = end.map_or(*left, |end| end.saturating_sub(self.now));
+                    Leaves::Runnable
+                }
                 Doing::Running(left) => {
                     *left = left.saturating_sub(elapsed);
                     Leaves::Runnable
@@ -432,6 +462,7 @@ impl<O: Observer> Simulation<O> {
             (task, leaves)
         });
         self.meters.switched(self.now, cpu, leaves, next);
+        self.owe(|costs| costs.switch);
         self.watch(cpu);
         let idle_enter = Timer::Cpu(Kind::IdleEnter, cpu);
         if next.is_some() {
@@ -450,6 +481,7 @@ impl<O: Observer> Simulation<O> {
         let Some(task) = state.running else { return };
         let end = match self.instances[task.index()].doing {
             Doing::Running(left) => state.burst_since + left,
+            Doing::Working(left) => state.burst_since.max(self.now) + left,
             Doing::Spinning(until) => until.max(state.burst_since),
             Doing::Next | Doing::Blocked | Doing::Dead => state.burst_since.max(self.now),
         };
@@ -500,6 +532,7 @@ impl<O: Observer> Simulation<O> {
             nice,
             slice,
             allowed,
+            fork_paid: false,
             group,
         });
         self.timers.grow(self.instances.len());
@@ -542,6 +575,7 @@ impl<O: Observer> Simulation<O> {
         debug_assert_eq!(instance.doing, Doing::Blocked);
         instance.doing = Doing::Next;
         self.meters.woken(self.now, task);
+        self.owe(|costs| costs.wake);
         Input::Wake { cpu, task, context }
     }
 

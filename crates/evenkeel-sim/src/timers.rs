@@ -245,6 +245,16 @@ impl Timers {
         self.now = time;
     }
 
+    /// The same where events may be late: what was due and is not done yet stays armed for its time, now past.
+    pub(crate) fn begin_late(&mut self, time: Ns) {
+        if time != self.now {
+            while let Some(slot) = self.due.pop() {
+                self.tree.arm(slot as usize, self.now);
+            }
+        }
+        self.now = time;
+    }
+
     /// Removes a slot from those due now, if it is one.
     #[inline]
     fn take_due(&mut self, slot: usize) -> bool {
