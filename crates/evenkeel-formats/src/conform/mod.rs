@@ -1,2 +1,4 @@
 //! Comparison of what this project computes with what real kernels did.
 pub mod domains;
+pub mod traces;
+pub mod workload;
