@@ -74,8 +74,8 @@ pub(crate) struct Instance {
     pub(crate) nice: i32,
     pub(crate) slice: Ns,
     pub(crate) allowed: Arc<CpuMask>,
-    /// The work of its next fork is done.
-    pub(crate) fork_paid: bool,
+    /// The work of its next step is done.
+    pub(crate) work_done: bool,
     group: TgId,
 }
 
@@ -116,7 +116,7 @@ pub struct Simulation<O: Observer> {
     /// Changes from outside: time, definition, change.
     timeline: Vec<(Ns, SpecId, Change)>,
     timeline_at: usize,
-    jitter: Rng,
+    pub(crate) jitter: Rng,
     tick: Ns,
     capacity: u64,
     events: u64,
@@ -365,7 +365,7 @@ impl<O: Observer> Simulation<O> {
     }
 
     fn tick(&mut self, cpu: CpuId) {
-        self.timers.arm(Timer::Cpu(Kind::Tick, cpu), self.now + self.tick);
+        self.timers.arm(Timer::Cpu(Kind::Tick, cpu), self.next_tick(cpu));
         self.meters.tick(cpu);
         self.interrupt(cpu, Input::Tick { cpu });
         self.watch(cpu);
@@ -392,11 +392,16 @@ impl<O: Observer> Simulation<O> {
     fn start_tick(&mut self, cpu: CpuId) {
         let timer = Timer::Cpu(Kind::Tick, cpu);
         if self.timers.armed(timer).is_none() {
-            let skew = if self.params.skew_tick { self.tick / 2 / self.cpus.len() as u64 } else { 0 };
-            let offset = skew * u64::from(cpu.0);
-            let passed = (self.now + self.tick - offset) / self.tick;
-            self.timers.arm(timer, passed * self.tick + offset);
+            self.timers.arm(timer, self.next_tick(cpu));
         }
+    }
+
+    /// The next point of the grid of `cpu`, however late a tick is handled.
+    fn next_tick(&self, cpu: CpuId) -> Ns {
+        let skew = if self.params.skew_tick { self.tick / 2 / self.cpus.len() as u64 } else { 0 };
+        let offset = skew * u64::from(cpu.0);
+        let passed = (self.now + self.tick - offset) / self.tick;
+        passed * self.tick + offset
     }
 
     /// Carries out an action.
@@ -532,7 +537,7 @@ impl<O: Observer> Simulation<O> {
             nice,
             slice,
             allowed,
-            fork_paid: false,
+            work_done: false,
             group,
         });
         self.timers.grow(self.instances.len());

@@ -13,8 +13,8 @@
 //! | `name` | beginning of the tasks' names |
 //!
 //! [`WorkloadSpec::workload`] makes programs of it, as the recorded program did (seen in its traces): a task `init`
-//! on CPU 0 forks all others in order, then sleeps. Spinners and pairs set
-//! themselves up for 130 us, bind themselves, and begin at once; periodic and bursting tasks begin 20 ms after the
+//! on CPU 0 forks all others in order, then sleeps. Tasks bind
+//! themselves; spinners and pairs begin at once; periodic and bursting tasks begin 20 ms after the
 //! start. For the release `init` wakes up after 20 ms plus `rel`, reads statistics for 16 ms (the recorded times lie 15.7 to 25 ms behind the wake-up), frees one after the
 //! other, and sleeps again.
 use evenkeel::time::{MS, Ns, SEC, US};
@@ -26,8 +26,6 @@ use thiserror::Error;
 
 /// From the start until periodic tasks begin and the duration counts.
 pub const LEAD: Ns = 20 * MS;
-/// What a child does before its part begins.
-const SET_UP: Ns = 130 * US;
 /// How long `init` reads statistics before it releases.
 const STATISTICS: Ns = 16 * MS;
 /// As good as forever.
@@ -186,14 +184,13 @@ impl TaskGroup {
         }
         for i in 0..number {
             let mut delay = shift;
-            let mut begin = vec![Op::Run(SET_UP)];
+            let mut begin = Vec::new();
             if let Some(cpu) = self.pinned.or(self.bound) {
                 begin.push(Op::Set(Attributes { affinity: Some(vec![cpu]), ..Attributes::default() }));
             }
             let again = match self.behaviour {
                 Behaviour::Spin => vec![Op::Run(LONG)],
                 Behaviour::Periodic { run, period, phase } => {
-                    begin.clear();
                     delay += LEAD + phase * u64::from(i);
                     vec![Op::Run(run), until_next(period)]
                 }
@@ -206,7 +203,6 @@ impl TaskGroup {
                     [ops.0, ops.1].concat()
                 }
                 Behaviour::Burst { children, every, .. } => {
-                    begin.clear();
                     delay += LEAD;
                     let mut ops = vec![Op::Fork(child); children as usize];
                     ops.push(until_next(every));
@@ -228,7 +224,7 @@ impl TaskGroup {
 /// A child of a burst.
 fn child(name: &str, run: Ns) -> TaskSpec {
     let attributes = Attributes { nice: Some(0), ..Attributes::default() };
-    let program = program(vec![Op::Run(SET_UP + run)], Vec::new());
+    let program = program(vec![Op::Run(run)], Vec::new());
     TaskSpec { name: format!("{name}."), naming: Naming::Plain, attributes, program, ..TaskSpec::default() }
 }
 

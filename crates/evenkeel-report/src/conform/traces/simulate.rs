@@ -23,7 +23,7 @@ const SHIFT_MAX: Ns = 16 * MS;
 pub fn recorded_machine(seed: u64) -> (SimParams, Ns) {
     let mut dice = Rng::new(seed, 3);
     let shift = SHIFT_MIN + dice.next_u64() % SHIFT_MAX;
-    let turns = Turns { device_phase: dice.next_u64() % Turns::RECORDED.device_period, ..Turns::RECORDED };
+    let turns = Turns { device_phase: std::env::var("PH").map_or_else(|_| dice.next_u64() % Turns::RECORDED.device_period, |v| v.parse().unwrap()), ..Turns::RECORDED };
     let params = SimParams {
         seed,
         cost: CostModel { pass: 40 * US, cpu: US, task: 17 * US, migration: 5 * US, blocked_update: US },
