@@ -25,8 +25,10 @@ pub struct Measures {
     pub length: Ns,
     /// Tasks of the workload.
     pub tasks: usize,
-    /// Switches from or to a task of the workload.
+    /// Switches from or to a task of the workload, those with a thread of the kernel left out.
     pub switches: u64,
+    /// Switches between a task of the workload and a thread of the kernel.
+    pub disturbances: u64,
     /// Changes of CPU of the workload's tasks.
     pub migrations: u64,
     /// Share of all CPU time in which nothing was runnable on a CPU, %.
@@ -41,6 +43,14 @@ pub struct Measures {
     pub spread: f64,
     /// Runnable tasks of the workload at [`Window::look`], by CPU.
     pub finally: Vec<u32>,
+}
+
+impl Measures {
+    /// By how many tasks the fullest and the emptiest CPU differ at the end.
+    pub fn unevenness(&self) -> u32 {
+        let most = self.finally.iter().max().copied().unwrap_or(0);
+        most - self.finally.iter().min().copied().unwrap_or(0)
+    }
 }
 
 /// The numbers of the workload's tasks.
@@ -189,7 +199,9 @@ pub fn measure(records: &[TraceRecord], ncpus: usize, window: Window) -> Measure
     for (cpu, pid) in replay.running.clone().into_iter().enumerate() {
         replay.put(pid, cpu);
     }
-    let (mut switches, mut migrations) = (0, 0);
+    let (mut switches, mut disturbances, mut migrations) = (0, 0, 0);
+    let own = |pid: i32| tasks.contains(&pid);
+    let kernel = |pid: i32| pid > 1 && !own(pid);
     let mut finally = None;
     for record in records.iter().take_while(|record| record.at <= window.until) {
         if record.at >= window.look {
@@ -199,10 +211,12 @@ pub fn measure(records: &[TraceRecord], ncpus: usize, window: Window) -> Measure
         replay.apply(record.cpu as usize, &record.event);
         let counted = record.at >= window.from;
         match &record.event {
-            TraceEvent::Switch { prev, next, .. } => {
-                switches += u64::from(counted && (tasks.contains(&prev.pid) || tasks.contains(&next.pid)));
+            TraceEvent::Switch { prev, next, .. } if counted && (own(prev.pid) || own(next.pid)) => {
+                let disturbed = kernel(prev.pid) || kernel(next.pid);
+                switches += u64::from(!disturbed);
+                disturbances += u64::from(disturbed);
             }
-            TraceEvent::Migrate { task, .. } => migrations += u64::from(counted && tasks.contains(&task.pid)),
+            TraceEvent::Migrate { task, .. } => migrations += u64::from(counted && own(task.pid)),
             _ => {}
         }
     }
@@ -214,6 +228,7 @@ pub fn measure(records: &[TraceRecord], ncpus: usize, window: Window) -> Measure
         length,
         tasks: tasks.len(),
         switches,
+        disturbances,
         migrations,
         idle: replay.idle as f64 * 100.0 / all,
         overloaded_idle: replay.overloaded_idle as f64 * 100.0 / all,

@@ -19,11 +19,14 @@ const SHIFT_MAX: Ns = 16 * MS;
 ///
 /// CPUs execute in turn ([`evenkeel_sim::turns`]). Balancing costs what its probes cost: a decision record takes some
 /// 40 us, as the recorded wake-ups show (46 us from `sched_waking` to `sched_wakeup` with a record, 5 without), and tasks
-/// pulled in one pass follow each other every 17 us.
-pub fn recorded_machine(seed: u64) -> (SimParams, Ns) {
+/// pulled in one pass follow each other every 17 us. Two conditions differ from boot to boot: when the workload starts,
+/// which is left to dice, and the phase of the machine's other timer, which is that of the recording if it tells
+/// ([`device_phase`](super::machine::device_phase)) and left to dice if not.
+pub fn recorded_machine(seed: u64, device_phase: Option<Ns>) -> (SimParams, Ns) {
     let mut dice = Rng::new(seed, 3);
     let shift = SHIFT_MIN + dice.next_u64() % SHIFT_MAX;
-    let turns = Turns { device_phase: std::env::var("PH").map_or_else(|_| dice.next_u64() % Turns::RECORDED.device_period, |v| v.parse().unwrap()), ..Turns::RECORDED };
+    let dice_phase = dice.next_u64() % Turns::RECORDED.device_period;
+    let turns = Turns { device_phase: device_phase.unwrap_or(dice_phase), ..Turns::RECORDED };
     let params = SimParams {
         seed,
         cost: CostModel { pass: 40 * US, cpu: US, task: 17 * US, migration: 5 * US, blocked_update: US },
@@ -43,9 +46,10 @@ pub fn run(
     kernel: &Kernel,
     name: &str,
     spec: &WorkloadSpec,
+    device_phase: Option<Ns>,
     seed: u64,
 ) -> Result<(Vec<TraceRecord>, Window), SimError> {
-    let (params, shift) = recorded_machine(seed);
+    let (params, shift) = recorded_machine(seed, device_phase);
     let workload = spec.workload(name, shift);
     let until = shift + LEAD + spec.duration;
     let mut sim = Simulation::new(machine, kernel, &workload, params, Recorder::default())?;
@@ -60,10 +64,11 @@ pub fn ensemble(
     kernel: &Kernel,
     name: &str,
     spec: &WorkloadSpec,
+    device_phase: Option<Ns>,
     seeds: &[u64],
 ) -> Result<Vec<Measures>, SimError> {
     let one = |&seed: &u64| {
-        let (records, window) = run(machine, kernel, name, spec, seed)?;
+        let (records, window) = run(machine, kernel, name, spec, device_phase, seed)?;
         Ok(measure(&records, machine.nr_cpus(), window))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
