@@ -10,7 +10,7 @@ fn main() {
     let set = read_meta(std::path::Path::new(&format!("{}/{topo}/meta.json", args[1]))).unwrap();
     let run_ = set.runs.iter().find(|r| r.name == args[3]).unwrap();
     let kernel = evenkeel::kernels::find("6.12").unwrap();
-    let (rec, w) = run(&machine, kernel, &run_.name, &run_.spec, evenkeel_report::conform::traces::machine::device_phase(&run_.read_trace().unwrap().records, 8), args[4].parse().unwrap()).unwrap();
+    let (rec, w) = run(&machine, kernel, &run_.name, &run_.spec, evenkeel_report::conform::traces::machine::Conditions::of_boot([run_.read_trace().unwrap().records.as_slice()], 8), args[4].parse().unwrap()).unwrap();
     println!("# window {} {}", w.from, w.until);
     for r in rec {
         let h = |e: &str, p: String| println!("x-0 [{:03}] {} {:.6}: {e}: {p}", r.cpu, if r.interrupt {"d.h2."} else {"d..2."}, r.at as f64 / 1e9);

@@ -74,17 +74,36 @@ pub struct Costs {
 }
 
 impl Turns {
-    /// The machine of the recorded traces, the same for all of them.
+    /// The machine of the recorded traces where events were recorded.
     ///
-    /// From the recordings of 6.12: tick to the switch it causes 9 us; waking to woken 46 us where the decision was
-    /// recorded (otherwise 5); a switch 5 us; a fork 1 ms on an otherwise idle machine; a new process 0.2 to 0.5 ms
-    /// until it sleeps for the first time; children of bursts take 0.8 to 1 ms more than their running time, times the
-    /// number of busy CPUs; from the end of a periodic task's running time to its sleep 0.37 ms with six busy CPUs.
+    /// From the recordings: tick to the switch it causes 9 us; waking to woken 5 us; a switch 5 us; a fork 0.7 ms on an
+    /// otherwise idle machine; a new process 0.2 to 0.5 ms until it sleeps for the first time; from the end of a
+    /// periodic task's running time to its sleep 0.12 ms with six busy CPUs, most of it waiting for the turn.
     pub const RECORDED: Self = Self {
         device_period: 4 * MS,
         device_phase: 0,
         turn_min: 5 * US,
-        costs: Costs { tick: 9 * US, interrupt: 3 * US, softirq: 40 * US, wake: 46 * US, switch: 5 * US, fork: MS, child: 300 * US, block: 50 * US, exit: 450 * US },
+        costs: Costs {
+            tick: 9 * US,
+            interrupt: 3 * US,
+            softirq: 5 * US,
+            wake: 5 * US,
+            switch: 5 * US,
+            fork: 700 * US,
+            child: 300 * US,
+            block: 8 * US,
+            exit: 450 * US,
+        },
+    };
+
+    /// The same where probes recorded the decisions of the balancer as well.
+    ///
+    /// From the recordings of 6.12: waking to woken 46 us where the decision was recorded; a fork 1 ms; children of
+    /// bursts take 0.8 to 1 ms more than their running time, times the number of busy CPUs; from the end of a periodic
+    /// task's running time to its sleep 0.37 ms with six busy CPUs.
+    pub const RECORDED_WITH_DECISIONS: Self = Self {
+        costs: Costs { softirq: 40 * US, wake: 46 * US, fork: MS, block: 50 * US, ..Self::RECORDED.costs },
+        ..Self::RECORDED
     };
 }
 

@@ -17,13 +17,13 @@ use core::fmt;
 use core::fmt::Write as _;
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels;
-use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel_formats::conform::traces::{RecordedRun, TraceSet, TracesError};
 use evenkeel_formats::conform::workload::LEAD;
 use evenkeel_formats::ftrace::FtraceLog;
 use evenkeel_sim::SimError;
 use judge::{Comparison, Verdict};
+use machine::Conditions;
 use measure::{Measures, Window};
 use serde::Serialize;
 
@@ -117,7 +117,8 @@ pub fn compare_set(
         let index = set.runs.iter().position(|other| other.name == run.name);
         index.and_then(|index| logs.get(index))
     };
-    let phase = machine.as_ref().and_then(|machine| boot_phase(&logs, machine));
+    let ncpus = machine.as_ref().map_or(1, Machine::nr_cpus);
+    let conditions = Conditions::of_boot(logs.iter().map(|log| log.records.as_slice()), ncpus);
     let mut results = Vec::new();
     for members in workloads {
         let outcome = match (&machine, runnable) {
@@ -126,7 +127,7 @@ pub fn compare_set(
             (Some(machine), Some(kernel)) => {
                 let logs: Vec<(&RecordedRun, &FtraceLog)> =
                     members.iter().filter_map(|&run| Some((run, log_of(run)?))).collect();
-                Outcome::Compared(compare_workload(machine, kernel, &logs, phase, seeds)?)
+                Outcome::Compared(compare_workload(machine, kernel, &logs, conditions, seeds)?)
             }
         };
         let build = kernel.or(modelled).map_or("unknown", |kernel| kernel.build);
@@ -141,26 +142,18 @@ fn series(release: &str) -> String {
     release.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// The phase of the machine's other timer during one boot: that which most runs tell.
-fn boot_phase(logs: &[FtraceLog], machine: &Machine) -> Option<Ns> {
-    let mut phases: Vec<Ns> =
-        logs.iter().filter_map(|log| machine::device_phase(&log.records, machine.nr_cpus())).collect();
-    phases.sort_unstable();
-    phases.get(phases.len() / 2).copied()
-}
-
 fn compare_workload(
     machine: &Machine,
     kernel: &Kernel,
     members: &[(&RecordedRun, &FtraceLog)],
-    phase: Option<Ns>,
+    conditions: Conditions,
     seeds: u64,
 ) -> Result<Vec<Comparison>, CompareError> {
     let recorded: Vec<Measures> =
         members.iter().map(|(run, log)| measure::measure(&log.records, machine.nr_cpus(), window(run))).collect();
     let run = members[0].0;
     let seeds: Vec<u64> = (1..=seeds).collect();
-    let ours = simulate::ensemble(machine, kernel, run.workload(), &run.spec, phase, &seeds)
+    let ours = simulate::ensemble(machine, kernel, run.workload(), &run.spec, conditions, &seeds)
         .map_err(|source| CompareError::Simulate { workload: run.name.clone(), source })?;
     Ok(judge::compare(&run.spec, &recorded, &ours))
 }

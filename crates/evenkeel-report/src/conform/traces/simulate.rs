@@ -1,4 +1,5 @@
 //! Simulating a recorded workload many times, as on the recorded machine.
+use super::machine::Conditions;
 use super::measure::{Measures, Window, measure};
 use super::record::Recorder;
 use evenkeel::cost::CostModel;
@@ -15,21 +16,32 @@ const SHIFT_MIN: Ns = 16 * MS;
 /// By how much members of an ensemble are shifted against each other: some ticks.
 const SHIFT_MAX: Ns = 16 * MS;
 
+/// What balancing costs where its decisions are recorded: a record takes some 40 us, tasks pulled in one pass follow
+/// each other every 17 us.
+const WITH_DECISIONS: CostModel =
+    CostModel { pass: 40 * US, cpu: US, task: 17 * US, migration: 5 * US, blocked_update: US };
+/// And where only events are: each takes some microseconds.
+const WITHOUT_DECISIONS: CostModel =
+    CostModel { pass: 3 * US, cpu: US / 2, task: US / 2, migration: 5 * US, blocked_update: US };
+
 /// The machine of the recordings as parameters of a run: one preset for all of them, with nothing fitted to a workload.
 ///
-/// CPUs execute in turn ([`evenkeel_sim::turns`]). Balancing costs what its probes cost: a decision record takes some
-/// 40 us, as the recorded wake-ups show (46 us from `sched_waking` to `sched_wakeup` with a record, 5 without), and tasks
-/// pulled in one pass follow each other every 17 us. Two conditions differ from boot to boot: when the workload starts,
-/// which is left to dice, and the phase of the machine's other timer, which is that of the recording if it tells
-/// ([`device_phase`](super::machine::device_phase)) and left to dice if not.
-pub fn recorded_machine(seed: u64, device_phase: Option<Ns>) -> (SimParams, Ns) {
+/// CPUs execute in turn ([`evenkeel_sim::turns`]). What differs from boot to boot is taken from the recording
+/// ([`Conditions`]): whether probes recorded decisions as well, and the phase of the machine's other timer (left to dice
+/// if the traces do not tell). When the workload starts is left to dice.
+pub fn recorded_machine(seed: u64, conditions: Conditions) -> (SimParams, Ns) {
     let mut dice = Rng::new(seed, 3);
     let shift = SHIFT_MIN + dice.next_u64() % SHIFT_MAX;
+    let (turns, cost) = if conditions.decisions_recorded {
+        (Turns::RECORDED_WITH_DECISIONS, WITH_DECISIONS)
+    } else {
+        (Turns::RECORDED, WITHOUT_DECISIONS)
+    };
     let dice_phase = dice.next_u64() % Turns::RECORDED.device_period;
-    let turns = Turns { device_phase: device_phase.unwrap_or(dice_phase), ..Turns::RECORDED };
+    let turns = Turns { device_phase: conditions.device_phase.unwrap_or(dice_phase), ..turns };
     let params = SimParams {
         seed,
-        cost: CostModel { pass: 40 * US, cpu: US, task: 17 * US, migration: 5 * US, blocked_update: US },
+        cost,
         delays: Delays { resched_ipi: US, call_ipi: US, softirq: 0, stopper: 5 * US, idle_entry: 2 * US },
         execution: Execution::InTurn(turns),
         stop_tick: StopTick::AtOnce,
@@ -46,10 +58,10 @@ pub fn run(
     kernel: &Kernel,
     name: &str,
     spec: &WorkloadSpec,
-    device_phase: Option<Ns>,
+    conditions: Conditions,
     seed: u64,
 ) -> Result<(Vec<TraceRecord>, Window), SimError> {
-    let (params, shift) = recorded_machine(seed, device_phase);
+    let (params, shift) = recorded_machine(seed, conditions);
     let workload = spec.workload(name, shift);
     let until = shift + LEAD + spec.duration;
     let mut sim = Simulation::new(machine, kernel, &workload, params, Recorder::default())?;
@@ -64,11 +76,11 @@ pub fn ensemble(
     kernel: &Kernel,
     name: &str,
     spec: &WorkloadSpec,
-    device_phase: Option<Ns>,
+    conditions: Conditions,
     seeds: &[u64],
 ) -> Result<Vec<Measures>, SimError> {
     let one = |&seed: &u64| {
-        let (records, window) = run(machine, kernel, name, spec, device_phase, seed)?;
+        let (records, window) = run(machine, kernel, name, spec, conditions, seed)?;
         Ok(measure(&records, machine.nr_cpus(), window))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
