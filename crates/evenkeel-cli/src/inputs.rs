@@ -5,11 +5,12 @@ use evenkeel::kernel::Kernel;
 use evenkeel::kernels;
 use evenkeel_formats::diagnostic::near_match;
 use evenkeel_formats::machine::{self, LoadedMachine};
+use evenkeel_sim::SimError;
 
 /// What `--machine` accepts, for help texts.
 pub(crate) const MACHINE_HELP: &str = "\
-Machine: `host`, a preset's name, a one-line form such as \
-'2 sockets x 8 cores x 2 threads', a saved machine, a sysfs directory or dump, or a recording";
+Machine: `host`, a preset's name (see `evenkeel machine list`), a one-line form such as \
+'2 sockets x 8 cores x 2 threads', or a file: saved machine, lscpu, hwloc XML, sysfs dump or directory, recording";
 
 /// What `--kernel` accepts, for help texts.
 pub(crate) const KERNEL_HELP: &str = "Kernel: an exact build or its alias (see `evenkeel kernels`)";
@@ -41,4 +42,29 @@ pub(crate) fn kernel(name: &str) -> Result<&'static Kernel> {
 
 fn known() -> String {
     kernels::ALL.map(|kernel| kernel.alias).join(", ")
+}
+
+/// What the simulator says, with the line that it is about.
+pub(crate) fn simulation_error(error: &SimError) -> String {
+    let (SimError::Unsupported { place, .. }
+    | SimError::Invalid { place, .. }
+    | SimError::NoTimePasses { place, .. }
+    | SimError::TooManyTasks { place, .. }) = error
+    else {
+        return error.to_string();
+    };
+    let full = error.to_string();
+    let prefix = place.to_string();
+    let message = full.strip_prefix(&prefix).unwrap_or(&full);
+    if place.line == 0 {
+        return message.to_owned();
+    }
+    let number = place.line.to_string();
+    let margin = " ".repeat(number.len());
+    let text: String = place.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let indent = " ".repeat(place.column.saturating_sub(1) as usize);
+    format!(
+        "{message}\n{margin}--> {}:{}:{}\n{margin} |\n{number} | {text}\n{margin} | {indent}^",
+        place.file, place.line, place.column
+    )
 }

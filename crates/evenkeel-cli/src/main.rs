@@ -1,11 +1,13 @@
 //! The command `evenkeel`: reads what the user names, asks the other crates, prints.
 //!
 //! This crate is the only one of the project that prints, and only [`output`] does. Each command is a file under
-//! [`commands`] with its arguments, its help and one function; what several commands take is in [`inputs`]. Exit
-//! codes: 0 fine, 1 differences found, 2 usage or input error.
+//! [`commands`] with its arguments, its help and one function; what several commands take is in [`inputs`] and
+//! [`settings`]. Exit codes: 0 fine, 1 differences found, 2 usage or input error.
 mod commands;
 mod inputs;
 mod output;
+mod scene;
+mod settings;
 
 use clap::Parser;
 use commands::Command;
@@ -22,6 +24,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  evenkeel run examples/scenarios/skew16.toml
   evenkeel topo --machine '2 sockets x 8 cores' --kernel v6.1
   evenkeel machine show '2 sockets x 8 cores x 2 threads'
   evenkeel kernels

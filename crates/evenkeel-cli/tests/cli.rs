@@ -43,7 +43,7 @@ fn every_command_has_help_with_examples() {
 
 #[test]
 fn no_line_of_help_is_longer_than_the_terminal() {
-    for command in ["topo", "machine", "kernels", "conform"] {
+    for command in ["run", "topo", "machine", "kernels", "conform"] {
         let help = answer(&[command, "--help"]);
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
@@ -80,6 +80,23 @@ fn a_machine_is_shown_in_words_and_sets() {
         1     20 10
     "#]]
     .assert_eq(&answer(&["machine", "show", "2 sockets x 2 llc x 2 cores x 2 threads"]));
+}
+
+#[test]
+fn a_machine_is_saved_and_not_overwritten_by_accident() {
+    let path = format!("{}/saved-machine.toml", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_file(&path);
+    let save = ["machine", "save", &path, "--machine", "epyc-7763-2s-nps4"];
+    assert!(answer(&save).starts_with("saved epyc-7763-2s-nps4: "));
+    let first = std::fs::read(&path).unwrap();
+    let (code, stdout, stderr) = evenkeel(&["machine", "save", &path, "--machine", "c2"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("exists; `--force` overwrites it"), "{stderr}");
+    assert_eq!(std::fs::read(&path).unwrap(), first);
+    let text = answer(&["topo", "--machine", "epyc-7763-2s-nps4", "--diff", &path]);
+    assert!(text.ends_with("no difference\n"), "what was saved is the same machine: {text}");
+    answer(&["machine", "save", &path, "--machine", "c2", "--force"]);
+    assert_ne!(std::fs::read(&path).unwrap(), first);
 }
 
 #[test]
@@ -143,6 +160,167 @@ fn a_diff_of_domains_names_both_sides_and_tells_by_exit_code() {
     assert!(text.ends_with("no difference\n"), "{text}");
 }
 
+const SKEW16: &str = "examples/scenarios/skew16.toml";
+
+#[test]
+fn every_example_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for directory in ["examples/scenarios", "examples/rt-app"] {
+        for entry in std::fs::read_dir(root.join(directory)).unwrap() {
+            let path = format!("{directory}/{}", entry.unwrap().file_name().to_string_lossy());
+            let (code, stdout, stderr) = evenkeel(&["run", &path, "--machine", "c4t2"]);
+            assert_eq!(code, 0, "{path}: {stderr}");
+            assert!(stdout.contains("work conservation"), "{path}: {stdout}");
+        }
+    }
+}
+
+#[test]
+fn the_first_answer_of_the_readme() {
+    let text = answer(&["run", SKEW16]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "skew16");
+    assert_eq!(lines[1], "  machine   1 socket x 4 cores x 2 threads = 8 CPUs");
+    assert_eq!(lines[2], "  kernel    v6.12.117");
+    assert!(lines[3].starts_with("  run       16 tasks for 1.5s; seed 1; "), "{text}");
+    // One CPU has work for the first 250 ms, then all eight: 0.25 + 8 * 1.25 s of CPU time are used or wasted.
+    let json: serde_json::Value =
+        serde_json::from_str(&answer(&["run", SKEW16, "--format", "json"])).unwrap();
+    let run = json["definitions"][0]["run_ns"]["sum"].as_u64().unwrap();
+    let wasted = json["conservation"]["wasted_ns"].as_u64().unwrap();
+    assert!((10_200_000_000..=10_250_000_000).contains(&(run + wasted)), "{run} {wasted}");
+    let busy: u64 = json["cpus"].as_array().unwrap().iter().map(|cpu| cpu["busy_ns"].as_u64().unwrap()).sum();
+    let tasks = json["tasks"].as_array().unwrap().iter().map(|task| task["run_ns"].as_u64().unwrap());
+    assert_eq!(busy, tasks.sum::<u64>(), "what tasks ran is what CPUs were busy");
+}
+
+#[test]
+fn the_same_four_give_the_same_bytes() {
+    let run = |more: &[&str]| answer(&[&["run", SKEW16, "--digest"], more].concat());
+    let first = run(&[]);
+    assert_eq!(first, run(&[]));
+    let digest = |text: &str| text.lines().last().unwrap().strip_prefix("digest ").unwrap().to_owned();
+    assert_eq!(digest(&first).len(), 32);
+    assert_ne!(digest(&first), digest(&run(&["--set", "features.PLACE_LAG=off"])));
+    assert_ne!(digest(&first), digest(&run(&["--machine", "8 cores"])));
+}
+
+#[test]
+fn the_command_line_overrides_the_scenario() {
+    let args =
+        ["run", SKEW16, "--machine", "c2", "--for", "300ms", "--seed", "9", "--set", "cost=zero", "--digest"];
+    let text = answer(&args);
+    for part in ["machine   c2: ", "16 tasks for 300ms; seed 9; ", "settings  cost=zero", "digest "] {
+        assert!(text.contains(part), "`{part}` is missing:\n{text}");
+    }
+}
+
+#[test]
+fn all_tasks_are_listed_on_demand() {
+    let folded = answer(&["run", SKEW16]);
+    let all = answer(&["run", SKEW16, "--tasks", "all"]);
+    let of = |text: &str, name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!((of(&folded, "spin"), of(&all, "spin-")), (1, 16));
+}
+
+/// Writes a workload into a directory of its own.
+fn workload(name: &str, text: &str) -> String {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("w.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// Running the scenario fails with code 2; the directory is left out of the message.
+fn run_refused(name: &str, text: &str, more: &[&str], expected: Expect) {
+    let path = workload(name, text);
+    let (code, stdout, stderr) = evenkeel(&[&["run", &path], more].concat());
+    expected.assert_eq(&stderr.replace(&path, "w.toml"));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+}
+
+const ENDLESS: &str = "machine = \"c2\"\n[[task]]\nname = \"a\"\nrun = \"forever\"\n";
+
+#[test]
+fn a_run_without_end_is_refused() {
+    run_refused(
+        "endless",
+        ENDLESS,
+        &[],
+        expect![[r#"
+            evenkeel: task `a` never ends and nothing says how long to run: give a time, such as `--for 10s`
+        "#]],
+    );
+}
+
+#[test]
+fn faults_of_a_scenario_are_shown_in_it() {
+    let scenario = |line: &str| format!("{line}\n{ENDLESS}").replace("machine = \"c2\"\n", "");
+    run_refused(
+        "unknown_kernel",
+        &scenario("kernel = \"6.21\""),
+        &[],
+        expect![[r#"
+            evenkeel: `6.21` is not a kernel that is known here (v4.19, v5.15, v6.1, v6.12, v6.18, v7.2)
+             --> w.toml:1:10
+              |
+            1 | kernel = "6.21"
+              |          ^^^^^^ expected what --kernel accepts
+        "#]],
+    );
+    run_refused(
+        "unknown_setting",
+        &scenario("set.migration_cost = 5"),
+        &["--for", "1s", "--machine", "c2"],
+        expect![[r#"
+            evenkeel: `migration_cost` is not a setting; did you mean `migration_cost_ns`?
+             --> w.toml:1:5
+              |
+            1 | set.migration_cost = 5
+              |     ^^^^^^^^^^^^^^ expected a setting that --set accepts
+        "#]],
+    );
+    run_refused(
+        "impossible_cpu",
+        "[[task]]\nname = \"a\"\naffinity = 9\nrun = \"1ms\"\n",
+        &["--machine", "c2"],
+        expect![[r#"
+            evenkeel: task `a`: its affinity names CPU 9, but the machine has CPUs 0-1
+             --> w.toml:1:1
+              |
+            1 | [[task]]
+              | ^
+        "#]],
+    );
+}
+
+#[test]
+fn values_of_options_are_checked() {
+    let (code, _, stderr) = evenkeel(&["run", SKEW16, "--for", "10"]);
+    assert!(code == 2 && stderr.contains("expected a time such as 10s or 250ms"), "{stderr}");
+    refused(
+        &["run", SKEW16, "--set", "hz=50"],
+        expect![[r#"
+            evenkeel: --set: hz=50: expected a whole number from 100 to 1000
+        "#]],
+    );
+    refused(
+        &["run", "no-such-file.toml"],
+        expect![[r#"
+            evenkeel: cannot read no-such-file.toml: No such file or directory (os error 2)
+        "#]],
+    );
+}
+
+#[test]
+fn the_long_help_lists_every_setting() {
+    let help = answer(&["run", "--help"]);
+    for key in ["migration_cost_ns=TIME", "delay.resched_ipi=TIME", "features.NAME=on | off", "NI_RANDOM"] {
+        assert!(help.contains(key), "{key}");
+    }
+}
+
 const DOMAINS: &str = "crates/evenkeel-formats/tests/data/domains";
 
 #[test]
@@ -161,11 +339,25 @@ fn conformance_is_exit_code_0_and_a_difference_is_1() {
 }
 
 #[test]
+fn balancing_decisions_are_compared_search_by_search() {
+    let directory = "crates/evenkeel-formats/tests/data/decisions";
+    let text = answer(&["conform", directory, "--only", "lb"]);
+    assert!(text.contains("6.12.117+deb12-amd64 c4t2: 1492 records, 1469 searches, 1469 exact"), "{text}");
+    assert!(text.contains("lb: 2 recordings, all exact (3,204 searches compared)"), "{text}");
+    let json = answer(&["conform", directory, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["recordings"][1]["part"], &json["recordings"][1]["differing"]),
+        (&"lb".into(), &0.into())
+    );
+}
+
+#[test]
 fn conform_refuses_what_it_cannot_compare() {
     refused(
         &["conform", "crates/evenkeel/src"],
         expect![[r#"
-            evenkeel: crates/evenkeel/src: found no sched.json or sched.json.gz to compare with
+            evenkeel: crates/evenkeel/src: found no sched.json or lb.jsonl (or either with .gz) to compare with
         "#]],
     );
     refused(
@@ -177,7 +369,7 @@ fn conform_refuses_what_it_cannot_compare() {
     refused(
         &["conform", DOMAINS, "--only", "traces"],
         expect![[r#"
-            evenkeel: comparing `traces` is not implemented yet; what is: domains
+            evenkeel: comparing `traces` is not implemented yet; what is: domains, lb
         "#]],
     );
 }

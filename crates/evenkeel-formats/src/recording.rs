@@ -17,6 +17,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+pub mod decisions;
+
 /// The most that is read of a recording, unpacked, in bytes.
 const TEXT_MAX: u64 = 256 << 20;
 
@@ -44,6 +46,20 @@ pub enum RecordingError {
         release: String,
         /// What is known.
         known: String,
+    },
+    /// A line that is not what it should be.
+    #[error("{origin}:{line}:{column}: {message}\n  {text}")]
+    Line {
+        /// The file.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+        /// The line, cut after a screenful.
+        text: String,
     },
     /// A field that holds something else than it should.
     #[error("{origin}: {field}: {message}")]
@@ -173,6 +189,11 @@ pub fn find(path: &Path) -> Result<Vec<PathBuf>, RecordingError> {
 
 /// Reads a recording from a file, packed or not.
 pub fn read(path: &Path) -> Result<DomainsRecording, RecordingError> {
+    parse(&read_text(path)?, &path.display().to_string())
+}
+
+/// The text of a file, packed or not.
+fn read_text(path: &Path) -> Result<String, RecordingError> {
     let failed = |source| RecordingError::Read { path: path.to_path_buf(), source };
     let mut bytes = std::fs::read(path).map_err(failed)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -180,7 +201,7 @@ pub fn read(path: &Path) -> Result<DomainsRecording, RecordingError> {
         GzDecoder::new(bytes.as_slice()).take(TEXT_MAX).read_to_end(&mut unpacked).map_err(failed)?;
         bytes = unpacked;
     }
-    parse(&String::from_utf8_lossy(&bytes), &path.display().to_string())
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads a recording from its text; `origin` is what errors call it.

@@ -1,11 +1,13 @@
 //! What people look at: results as text for a terminal and as JSON for programs.
 //!
-//! * [`topology`]: who balances with whom.
+//! * [`explain`]: why a pass, a task or an idle CPU did what it did. [`summary`]: the report of one run. [`topology`]: who balances with whom.
 //! * [`table`]: aligned tables that fit into a given width. [`units`]: durations, counts and shares as people read them.
 //!
 //! Everything here is a pure function from data to a `String`: nothing prints, reads a clock or asks the terminal for
 //! its size; whoever prints hands in a [`Page`].
 pub mod conform;
+pub mod explain;
+pub mod summary;
 pub mod table;
 pub mod topology;
 pub mod units;

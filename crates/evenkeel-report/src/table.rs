@@ -92,8 +92,8 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let mut widths: Vec<usize> = (0..self.columns.len()).map(|index| self.column_width(index)).collect();
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let mut widths = self.widths(&shown);
         let mut dropped = Vec::new();
         while total(&shown, &widths) > page.width {
             // The last of those with the highest rank.
@@ -103,6 +103,7 @@ impl Table {
             };
             shown.retain(|&index| index != least);
             dropped.push(least);
+            widths = self.widths(&shown);
         }
         let excess = total(&shown, &widths).saturating_sub(page.width);
         let cut = shown.iter().copied().find(|&index| self.columns[index].cut).unwrap_or(0);
@@ -121,6 +122,16 @@ impl Table {
             text.push_str(&wrap(&format!("(no room for: {})", names.join(", ")), page.width, ""));
         }
         text
+    }
+
+    /// The widths of all columns if those in `shown` are shown: a title above several of them has room as well.
+    fn widths(&self, shown: &[usize]) -> Vec<usize> {
+        let mut widths: Vec<usize> = (0..self.columns.len()).map(|index| self.column_width(index)).collect();
+        for part in shown.chunk_by(|&a, &b| self.columns[a].group == self.columns[b].group) {
+            let title = self.columns[part[0]].group.chars().count();
+            widths[part[part.len() - 1]] += title.saturating_sub(total(part, &widths));
+        }
+        widths
     }
 
     fn column_width(&self, index: usize) -> usize {

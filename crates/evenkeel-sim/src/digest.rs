@@ -5,10 +5,10 @@
 //! bits reach low ones; each step can be inverted, so runs that differ in one word cannot collide. It is the same on
 //! every platform: words are 64 bits whatever the width of `usize`, and bytes are taken in little-endian order. Not
 //! cryptographic.
+use core::fmt;
 use core::hash::{Hash, Hasher};
 use evenkeel::observe::{Event, Observer};
 use evenkeel::time::Ns;
-use std::fmt;
 
 /// Offset basis and prime of the 128-bit FNV functions.
 const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;

@@ -1,7 +1,7 @@
 //! What cannot be simulated, and where it was written.
+use core::fmt;
 use evenkeel::sched::SchedError;
 use evenkeel::workload::{Origin, Source, Workload};
-use std::fmt;
 
 /// The place in a workload's text that an error is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,6 +89,19 @@ pub enum SimError {
     /// The workload starts nothing.
     #[error("the workload starts no task")]
     NothingToRun,
+}
+
+impl SimError {
+    /// Where in the workload's text the reason stands, for those who want to show the line.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Unsupported { place, .. }
+            | Self::Invalid { place, .. }
+            | Self::NoTimePasses { place, .. }
+            | Self::TooManyTasks { place, .. } => Some(place).filter(|place| place.line != 0),
+            Self::Sched(_) | Self::NothingToRun => None,
+        }
+    }
 }
 
 /// Makes errors about one task definition.

@@ -6,6 +6,26 @@
 //!   Machine, Kernel, SimParams ──────┘   timers, meters    └──< Action (switched, reschedule, interrupt ...)
 //! ```
 //! [`Simulation::new`] makes a run, [`Simulation::run_until`] advances it, [`Simulation::result`] reads what was measured.
+//!
+//! Two tasks that each run 10 ms, on a machine with two CPUs; the second CPU is reached by an interrupt of 1 us:
+//! ```
+//! use evenkeel::{kernels::V6_12_117, observe::Silent, topology::Machine};
+//! use evenkeel::workload::{Op, Phase, Program, TaskSpec, Workload};
+//! use evenkeel_sim::{SimParams, Simulation};
+//!
+//! let phase = Phase { ops: vec![Op::Run(10_000_000)], ..Phase::default() };
+//! let program = Program { phases: vec![phase], ..Program::default() };
+//! let task = TaskSpec { name: "job".into(), instances: 2, program, ..TaskSpec::default() };
+//! let workload = Workload { tasks: vec![task], ..Workload::default() };
+//! let machine = Machine::regular(1, 1, 2, 1, false);
+//! let params = SimParams { fork_cost: 0, ..SimParams::default() };
+//! let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Silent)?;
+//! sim.run(1_000_000_000)?;
+//! let result = sim.result();
+//! assert_eq!(result.elapsed, 10_001_000);
+//! assert_eq!(result.tasks[1].times.run, 10_000_000);
+//! # Ok::<(), evenkeel_sim::SimError>(())
+//! ```
 //! A run is a function of machine, kernel, workload and [`SimParams`]: same four, same events, same digests.
 //!
 //! * [`timers`]: the event queue, and the order of events at one instant.
@@ -19,7 +39,6 @@
 //! something of that is refused with a [`SimError`] that says where it was written.
 pub mod digest;
 pub mod error;
-mod interpret;
 mod launch;
 pub mod metrics;
 mod objects;

@@ -90,14 +90,14 @@ impl Objects {
 
     /// The tasks that a broadcast wakes, in order.
     pub(crate) fn broadcast(&mut self, condition: u32) -> VecDeque<TaskId> {
-        std::mem::take(self.condition(condition))
+        core::mem::take(self.condition(condition))
     }
 
     /// `task` arrives at the barrier: `Some` if it is the last, with those to wake; else it waits.
     pub(crate) fn arrive(&mut self, barrier: u32, task: TaskId) -> Option<Vec<TaskId>> {
         let State::Barrier { parties, waiters } = &mut self.0[barrier as usize] else { mismatch() };
         if waiters.len() + 1 >= *parties as usize {
-            return Some(std::mem::take(waiters));
+            return Some(core::mem::take(waiters));
         }
         waiters.push(task);
         None

@@ -18,6 +18,8 @@ pub struct SimParams {
     pub stop_tick: StopTick,
     /// The ticks of different CPUs are spread over half a tick (boot option `skew_tick=1`) instead of falling together.
     pub skew_tick: bool,
+    /// Each tick comes up to this much late, by dice, as on virtual machines; 0: on the dot.
+    pub tick_jitter: Ns,
     /// CPU time that switching to a task costs before its program goes on; charged to that task.
     pub switch_cost: Ns,
     /// CPU time the starting task spends on each fork, so that forks follow each other.
@@ -41,6 +43,7 @@ impl Default for SimParams {
             execution: Execution::default(),
             stop_tick: StopTick::default(),
             skew_tick: false,
+            tick_jitter: 0,
             switch_cost: 0,
             fork_cost: 50 * US,
             start_jitter: 0,
@@ -58,6 +61,10 @@ pub struct Delays {
     pub resched_ipi: Ns,
     /// Function-call interrupt to another CPU (remote wake-ups, NOHZ kicks): 1 us.
     pub call_ipi: Ns,
+    /// From the tick, which accounts running time, to the end of its interrupt, where softirq and reschedule follow: 1 us.
+    /// Small, but never nothing: at 0, two equal tasks on one CPU tie exactly at every tick, and the tie goes to the one
+    /// that waits, so they alternate every tick; on real machines the running one is this little behind, and goes on.
+    pub tick: Ns,
     /// From the end of the interrupt that raised it to the softirq: 0. Reschedules on the CPU wait for it.
     pub softirq: Ns,
     /// From waking a stopper thread until it runs: 2 us, an interrupt and a switch.
@@ -68,7 +75,7 @@ pub struct Delays {
 
 impl Default for Delays {
     fn default() -> Self {
-        Self { resched_ipi: US, call_ipi: US, softirq: 0, stopper: 2 * US, idle_entry: 0 }
+        Self { resched_ipi: US, call_ipi: US, tick: US, softirq: 0, stopper: 2 * US, idle_entry: 0 }
     }
 }
 

@@ -117,7 +117,8 @@ impl Programs {
         let mut all = Self::default();
         for spec in &workload.tasks {
             let resolver = Resolver { blame: Blame { workload, task: &spec.name }, machine, spec };
-            let group = spec.attributes.group.as_deref().map(|path| resolver.group(path, spec.origin)).transpose()?;
+            let group =
+                spec.attributes.group.as_deref().map(|path| resolver.group(path, spec.origin)).transpose()?;
             all.initial.push(Change { group, ..resolver.change(&spec.attributes, spec.origin)? });
             let out = Program { steps: vec![Step::Start], origins: vec![spec.origin], private_timers: 0 };
             let compiler = Compiler { resolver, out, changes: &mut all.changes, private: Vec::new() };
@@ -295,11 +296,12 @@ impl Resolver<'_> {
         if policy == Some(None) {
             return Err(self.blame.unsupported(origin, "a policy outside the fair class"));
         }
-        let stays = |group: &&String| {
-            path(group) == path(self.spec.attributes.group.as_deref().unwrap_or_default())
-        };
+        let stays =
+            |group: &&String| path(group) == path(self.spec.attributes.group.as_deref().unwrap_or_default());
         if let Some(group) = group.as_ref().filter(|group| !stays(group)) {
-            return Err(self.blame.unsupported(origin, format!("moving to the task group `{group}` while running")));
+            return Err(self
+                .blame
+                .unsupported(origin, format!("moving to the task group `{group}` while running")));
         }
         if util_clamp.is_some_and(|clamp| clamp != (0, 1024)) {
             return Err(self.blame.unsupported(origin, "a utilisation clamp"));

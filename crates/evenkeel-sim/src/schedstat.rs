@@ -3,11 +3,11 @@
 //! What the versions change: 15 lists the idle types as idle, busy, newly idle, 16 and 17 as busy, idle, newly idle; 17
 //! puts the domain's name before its mask and has four sums of imbalances, by migration type, instead of one. Counters
 //! that no kernel increments (`sbe_*`, `sbf_*`, `ttwu_move_balance`) are printed as the zeroes they are.
+use core::fmt::Write as _;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::sched::Sched;
 use evenkeel::topology::{DomainStats, Domains, LbCounters};
-use std::fmt::Write as _;
 
 /// Kernels count jiffies from five minutes before the 32-bit counter wraps.
 fn initial_jiffies(hz: u32) -> u64 {

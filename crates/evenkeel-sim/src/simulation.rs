@@ -1,40 +1,45 @@
 //! The event loop: virtual time, ticks, interrupts, and carrying out what the scheduler asks for.
 //!
-//! One step takes the earliest event, hands it to the scheduler as an [`Input`], and arms timers for the [`Action`]s
+//! One step takes the earliest event, hands it to the scheduler as an [`Input`](evenkeel::io::Input), and arms timers for the [`Action`](evenkeel::io::Action)s
 //! that come back. What is local happens at the same instant, in the order softirq, idle entry, reschedule, program
 //! (see [`Kind`]); what crosses CPUs takes the delays of [`Delays`](crate::params::Delays).
 //!
 //! Ticks lie on one grid for all CPUs (unless skewed), every 4 ms at 250 Hz. A busy CPU always ticks. A CPU that leaves
 //! idle with its tick stopped gets its next tick at the next point of the grid. An interrupt that finds a reschedule
 //! pending serves it on its way out, even if the interrupt sent for it is still under way.
+mod host;
+mod interpret;
+mod tasks;
+mod turn;
+
 use crate::error::{Blame, SimError};
 use crate::launch::{LAUNCHER, instance_name, launchers};
-use crate::metrics::{Leaves, Meters, RunResult, Tally, TaskResult, conservation};
+use crate::metrics::{Meters, RunResult, Tally, TaskResult, conservation};
 use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
 use crate::program::{Change, Program, Programs, resolve};
 use crate::timers::{Kind, Timer, Timers};
-use crate::turns::{Execution, Turn};
+use crate::turns::Execution;
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{Action, FairPolicy, Input, IpiKind, WakeContext};
+use evenkeel::io::FairPolicy;
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::rng::Rng;
 use evenkeel::sched::{Params, Sched};
-use evenkeel::task::TaskParams;
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel::workload::{Change as TimelineChange, SpecId, Workload};
 use std::sync::Arc;
+use turn::Turn;
 
 /// The scheduler inside a simulation: it tells the migration counter and the user's observer.
 pub type Core<O> = Sched<(Tally, O)>;
 
 /// What a task's program is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
+enum Doing {
     /// Ready for its next step.
     Next,
     /// Executing; this much is left.
@@ -51,38 +56,38 @@ pub(crate) enum Doing {
 
 /// A task as its host sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Instance {
+struct Instance {
     /// Its definition; launchers come after the definitions of the workload.
-    pub(crate) spec: u32,
+    spec: u32,
     /// Which instance of it.
-    pub(crate) number: u32,
+    number: u32,
     /// Next step.
-    pub(crate) pc: u32,
+    pc: u32,
     /// Repetitions so far of the phase and of the program.
-    pub(crate) rounds: [u32; 2],
-    pub(crate) doing: Doing,
+    rounds: [u32; 2],
+    doing: Doing,
     /// When it starts, and to what its timers refer.
-    pub(crate) start: Ns,
+    start: Ns,
     /// Next expiries of its own timers.
-    pub(crate) timers: Box<[Option<Ns>]>,
+    timers: Box<[Option<Ns>]>,
     /// On which CPU its pending timer was armed.
-    pub(crate) timer_cpu: CpuId,
+    timer_cpu: CpuId,
     /// Steps executed at the instant `stepped_at`.
-    pub(crate) steps: u32,
-    pub(crate) stepped_at: Ns,
-    pub(crate) policy: FairPolicy,
-    pub(crate) nice: i32,
-    pub(crate) slice: Ns,
-    pub(crate) allowed: Arc<CpuMask>,
-    /// The work of its next step is done.
-    pub(crate) work_done: bool,
+    steps: u32,
+    stepped_at: Ns,
+    policy: FairPolicy,
+    nice: i32,
+    slice: Ns,
+    allowed: Arc<CpuMask>,
+    /// Where work counts: that of its next step is done.
+    work_done: bool,
     group: TgId,
 }
 
 /// A CPU as its host sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cpu {
-    pub(crate) running: Option<TaskId>,
+struct Cpu {
+    running: Option<TaskId>,
     /// Since when the running task's program goes on.
     burst_since: Ns,
     /// A tick has passed since it became idle.
@@ -92,31 +97,36 @@ pub(crate) struct Cpu {
 /// A run: a machine, a kernel and a workload in virtual time.
 #[derive(Clone, Debug)]
 pub struct Simulation<O: Observer> {
-    pub(crate) sched: Core<O>,
-    pub(crate) timers: Timers,
-    pub(crate) now: Ns,
-    pub(crate) params: SimParams,
-    pub(crate) workload: Workload,
-    pub(crate) programs: Programs,
-    pub(crate) instances: Vec<Instance>,
-    pub(crate) cpus: Vec<Cpu>,
-    pub(crate) objects: Objects,
-    pub(crate) meters: Meters,
+    sched: Core<O>,
+    timers: Timers,
+    now: Ns,
+    params: SimParams,
+    workload: Workload,
+    programs: Programs,
+    instances: Vec<Instance>,
+    cpus: Vec<Cpu>,
+    objects: Objects,
+    meters: Meters,
     /// Whose turn it is, if CPUs execute in turn.
-    pub(crate) turn: Option<Turn>,
+    turn: Option<Turn>,
     /// All CPUs; and where tasks may run that were told nothing (all but isolated ones).
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
+    /// Task groups by definition; none: as the parent.
+    groups: Vec<Option<TgId>>,
     /// Instances created so far, by definition.
     numbers: Vec<u32>,
     /// Tasks of the workload that have not ended.
-    pub(crate) alive: usize,
+    alive: usize,
     /// Launchers that have not forked all of theirs.
-    pub(crate) launching: usize,
+    launching: usize,
     /// Changes from outside: time, definition, change.
     timeline: Vec<(Ns, SpecId, Change)>,
     timeline_at: usize,
-    pub(crate) jitter: Rng,
+    jitter: Rng,
+    tick_jitter: Rng,
+    /// How long the interrupt that is being handled still takes.
+    interrupt_left: Ns,
     tick: Ns,
     capacity: u64,
     events: u64,
@@ -138,10 +148,15 @@ impl<O: Observer> Simulation<O> {
             return Err(SimError::NothingToRun);
         }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
-        let sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
+        let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
         let mut unbound = CpuMask::all(ncpus);
         unbound.and_not_assign(&machine.isolated);
         let launchers = launchers(workload, params.fork_cost);
+        for launcher in &launchers {
+            let allowed = Some(Arc::new(CpuMask::from_cpus(ncpus, [launcher.cpu])));
+            programs.programs.push(launcher.program.clone());
+            programs.initial.push(Change { allowed, ..Change::default() });
+        }
         let cpu = Cpu { running: None, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
             timers: Timers::new(ncpus, launchers.len()),
@@ -158,24 +173,21 @@ impl<O: Observer> Simulation<O> {
             },
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
+            groups: programs.initial.iter().map(|initial| group_of(&mut sched, initial)).collect(),
             numbers: vec![0; workload.tasks.len() + launchers.len()],
             alive: 0,
             launching: launchers.len(),
             timeline,
             timeline_at: 0,
             jitter: Rng::new(params.seed, 2),
+            tick_jitter: Rng::new(params.seed, 3),
+            interrupt_left: 0,
             tick: sched.tick_ns(),
             capacity: u64::from(machine.cpus[0].capacity),
             events: 0,
-            programs: Programs::default(),
+            programs,
             sched,
         };
-        for launcher in &launchers {
-            let allowed = Some(Arc::new(CpuMask::from_cpus(ncpus, [launcher.cpu])));
-            programs.programs.push(launcher.program.clone());
-            programs.initial.push(Change { allowed, ..Change::default() });
-        }
-        sim.programs = programs;
         sim.boot(launchers.iter().map(|launcher| launcher.cpu));
         Ok(sim)
     }
@@ -226,7 +238,7 @@ impl<O: Observer> Simulation<O> {
     }
 
     #[inline]
-    pub(crate) fn process(&mut self, time: Ns, timer: Timer) -> Result<(), SimError> {
+    fn process(&mut self, time: Ns, timer: Timer) -> Result<(), SimError> {
         debug_assert!(time >= self.now);
         self.now = time;
         self.events += 1;
@@ -287,6 +299,16 @@ impl<O: Observer> Simulation<O> {
         &mut self.sched.observer_mut().1
     }
 
+    /// The workload.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    /// The parameters of the run.
+    pub fn params(&self) -> &SimParams {
+        &self.params
+    }
+
     /// The name of a task.
     pub fn task_name(&self, task: TaskId) -> String {
         let instance = &self.instances[task.index()];
@@ -328,335 +350,28 @@ impl<O: Observer> Simulation<O> {
         (self.sched.into_observer().1, result)
     }
 
-    fn cpu_event(&mut self, kind: Kind, cpu: CpuId) -> Result<(), SimError> {
-        match kind {
-            Kind::Burst => return self.run_program(cpu),
-            Kind::Softirq => {
-                self.owe(|costs| costs.softirq);
-                self.input(Input::Softirq { cpu });
-            }
-            Kind::Resched => self.input(Input::Schedule { cpu }),
-            Kind::Stopper => self.input(Input::StopperRun { cpu }),
-            Kind::IdleEnter => self.enter_idle(cpu),
-            Kind::WakeList => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::WakeList }),
-            Kind::NohzKick => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::NohzKick }),
-            Kind::Tick => self.tick(cpu),
-        }
-        Ok(())
-    }
-
-    /// Hands an input to the scheduler and carries out what it asks for.
-    #[inline]
-    pub(crate) fn input(&mut self, input: Input) {
-        self.sched.handle(self.now, input);
-        while let Some(action) = self.sched.poll() {
-            self.apply(action);
-        }
-    }
-
-    /// An interrupt on `cpu`: on its way out it serves a pending reschedule, after the softirq.
-    fn interrupt(&mut self, cpu: CpuId, input: Input) {
-        self.owe(|costs| if matches!(input, Input::Tick { .. }) { costs.tick } else { costs.interrupt });
-        self.input(input);
-        let resched = Timer::Cpu(Kind::Resched, cpu);
-        if self.timers.armed(resched).is_some_and(|time| time > self.now) {
-            self.timers.arm(resched, self.after_softirq(cpu, self.now));
-        }
-    }
-
-    fn tick(&mut self, cpu: CpuId) {
-        self.timers.arm(Timer::Cpu(Kind::Tick, cpu), self.next_tick(cpu));
-        self.meters.tick(cpu);
-        self.interrupt(cpu, Input::Tick { cpu });
-        self.watch(cpu);
-        let state = &mut self.cpus[cpu.index()];
-        if state.running.is_none() && self.params.stop_tick == StopTick::AfterIdleTick {
-            state.idle_ticked = true;
-            self.timers.arm_by(Timer::Cpu(Kind::IdleEnter, cpu), self.now);
-        }
-    }
-
-    fn enter_idle(&mut self, cpu: CpuId) {
-        let stop_tick = match self.params.stop_tick {
-            StopTick::AtOnce => true,
-            StopTick::AfterIdleTick => self.cpus[cpu.index()].idle_ticked,
-            StopTick::Never => false,
-        };
-        if stop_tick {
-            self.timers.cancel(Timer::Cpu(Kind::Tick, cpu));
-        }
-        self.input(Input::IdleEnter { cpu, stop_tick });
-    }
-
-    /// Makes `cpu` tick from the next point of its grid on, unless it ticks already.
-    fn start_tick(&mut self, cpu: CpuId) {
-        let timer = Timer::Cpu(Kind::Tick, cpu);
-        if self.timers.armed(timer).is_none() {
-            self.timers.arm(timer, self.next_tick(cpu));
-        }
-    }
-
-    /// The next point of the grid of `cpu`, however late a tick is handled.
-    fn next_tick(&self, cpu: CpuId) -> Ns {
-        let skew = if self.params.skew_tick { self.tick / 2 / self.cpus.len() as u64 } else { 0 };
-        let offset = skew * u64::from(cpu.0);
-        let passed = (self.now + self.tick - offset) / self.tick;
-        passed * self.tick + offset
-    }
-
-    /// Carries out an action.
-    fn apply(&mut self, action: Action) {
-        let delays = self.params.delays;
-        match action {
-            Action::Resched { from, cpu } => {
-                let delay = if from == cpu { 0 } else { delays.resched_ipi };
-                let at = self.after_softirq(cpu, self.now + delay);
-                self.timers.arm_by(Timer::Cpu(Kind::Resched, cpu), at);
-            }
-            Action::Ipi { to, kind, .. } => {
-                let kind = match kind {
-                    IpiKind::NohzKick => Kind::NohzKick,
-                    IpiKind::WakeList => Kind::WakeList,
-                };
-                self.timers.arm_by(Timer::Cpu(kind, to), self.now + delays.call_ipi);
-            }
-            Action::RaiseSoftirq { cpu } => {
-                let at = self.now + delays.softirq;
-                self.timers.arm_by(Timer::Cpu(Kind::Softirq, cpu), at);
-                let resched = Timer::Cpu(Kind::Resched, cpu);
-                if self.timers.armed(resched).is_some_and(|time| time < at) {
-                    self.timers.arm(resched, at);
-                }
-            }
-            Action::StopCpu { cpu, .. } => {
-                self.timers.arm_by(Timer::Cpu(Kind::Stopper, cpu), self.now + delays.stopper);
-            }
-            Action::Switched { cpu, prev, next } => self.switched(cpu, prev, next),
-        }
-    }
-
-    /// When a reschedule of `cpu` wanted at `time` can happen: a softirq that is pending comes first.
-    fn after_softirq(&self, cpu: CpuId, time: Ns) -> Ns {
-        self.timers.armed(Timer::Cpu(Kind::Softirq, cpu)).map_or(time, |softirq| time.max(softirq))
-    }
-
-    /// `cpu` has switched: one program stops, another goes on.
-    fn switched(&mut self, cpu: CpuId, prev: Option<TaskId>, next: Option<TaskId>) {
-        let state = &mut self.cpus[cpu.index()];
-        debug_assert_eq!(state.running, prev, "the scheduler and its host agree on who runs on {cpu:?}");
-        let elapsed = self.now.saturating_sub(state.burst_since);
-        state.running = next;
-        state.burst_since = self.now + self.params.switch_cost;
-        state.idle_ticked = false;
-        let leaves = prev.map(|task| {
-            let doing = &mut self.instances[task.index()].doing;
-            let leaves = match doing {
-                Doing::Dead => Leaves::Ended,
-                Doing::Blocked => Leaves::Sleeping,
-                Doing::Next | Doing::Spinning(_) => Leaves::Runnable,
-                Doing::Working(left) => {
-                    let end = self.timers.armed(Timer::Cpu(Kind::Burst, cpu));
-                    *left = end.map_or(*left, |end| end.saturating_sub(self.now));
-                    Leaves::Runnable
-                }
-                Doing::Running(left) => {
-                    *left = left.saturating_sub(elapsed);
-                    Leaves::Runnable
-                }
-            };
-            (task, leaves)
-        });
-        self.meters.switched(self.now, cpu, leaves, next);
-        self.owe(|costs| costs.switch);
-        self.watch(cpu);
-        let idle_enter = Timer::Cpu(Kind::IdleEnter, cpu);
-        if next.is_some() {
-            self.timers.cancel(idle_enter);
-            self.start_tick(cpu);
-            self.arm_burst(cpu);
-        } else {
-            self.timers.cancel(Timer::Cpu(Kind::Burst, cpu));
-            self.timers.arm(idle_enter, self.now + self.params.delays.idle_entry);
-        }
-    }
-
-    /// Arms the end of what the task running on `cpu` has to execute now.
-    pub(crate) fn arm_burst(&mut self, cpu: CpuId) {
-        let state = &self.cpus[cpu.index()];
-        let Some(task) = state.running else { return };
-        let end = match self.instances[task.index()].doing {
-            Doing::Running(left) => state.burst_since + left,
-            Doing::Working(left) => state.burst_since.max(self.now) + left,
-            Doing::Spinning(until) => until.max(state.burst_since),
-            Doing::Next | Doing::Blocked | Doing::Dead => state.burst_since.max(self.now),
-        };
-        self.timers.arm(Timer::Cpu(Kind::Burst, cpu), end);
-    }
-
-    /// The task running on `cpu` has this much work to execute from now on.
-    pub(crate) fn execute(&mut self, cpu: CpuId, task: TaskId, work: Ns) {
-        let wall = (u128::from(work) * 1024).div_ceil(u128::from(self.capacity));
-        self.instances[task.index()].doing = Doing::Running(u64::try_from(wall).unwrap_or(Ns::MAX / 2));
-        self.cpus[cpu.index()].burst_since = self.now;
-        self.arm_burst(cpu);
-    }
-
-    /// Creates a task of definition `spec` from code on `cpu`. What the definition leaves open it has from its parent,
-    /// if that is a task of the workload.
-    pub(crate) fn create(&mut self, cpu: CpuId, parent: Option<TaskId>, spec: u32) {
-        let initial = self.programs.initial[spec as usize].clone();
-        let parent = parent.filter(|&parent| !self.is_launcher(parent)).map(|parent| &self.instances[parent.index()]);
-        let policy = initial.policy.or(parent.map(|parent| parent.policy)).unwrap_or_default();
-        let nice = initial.nice.or(parent.map(|parent| parent.nice)).unwrap_or(0);
-        let slice = initial.slice.or(parent.map(|parent| parent.slice)).unwrap_or(0);
-        let allowed = initial.allowed.or(parent.map(|parent| parent.allowed.clone()));
-        let allowed = allowed.unwrap_or_else(|| self.unbound.clone());
-        let inherited = parent.map_or(TgId(0), |parent| parent.group);
-        let group = initial.group.map_or(inherited, |path| self.group(&path));
-        let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group };
-        let number = self.numbers[spec as usize];
-        self.numbers[spec as usize] += 1;
-        let start = self.now.max(self.delay(spec, number));
-        let timers = vec![None; self.programs.programs[spec as usize].private_timers].into();
-        self.meters.forked(self.now, self.pinned(&allowed));
-        self.alive += usize::from((spec as usize) < self.workload.tasks.len());
-        let child = self.sched.new_task(&params);
-        assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
-        self.instances.push(Instance {
-            spec,
-            number,
-            pc: 0,
-            rounds: [0; 2],
-            doing: Doing::Next,
-            start,
-            timers,
-            timer_cpu: cpu,
-            steps: 0,
-            stepped_at: 0,
-            policy,
-            nice,
-            slice,
-            allowed,
-            work_done: false,
-            group,
-        });
-        self.timers.grow(self.instances.len());
-        self.input(Input::Fork { cpu, child });
-    }
-
-    /// When instance `number` of a definition may begin.
-    fn delay(&mut self, spec: u32, number: u32) -> Ns {
-        let Some(spec) = self.workload.tasks.get(spec as usize) else { return 0 };
-        let jitter = match self.params.start_jitter {
-            0 => 0,
-            most => self.jitter.next_u64() % (most + 1),
-        };
-        spec.delay.saturating_add(spec.stagger.saturating_mul(u64::from(number))).saturating_add(jitter)
-    }
-
-    /// The task group of this path, created with default shares if it is new.
-    fn group(&mut self, path: &[String]) -> TgId {
-        path.iter().fold(TgId(0), |parent, name| {
-            let known = self.sched.groups().iter().position(|group| group.parent == Some(parent) && group.name == *name);
-            known.map_or_else(|| self.sched.new_group(parent, name, DEFAULT_SHARES, false), TgId::from_index)
-        })
-    }
-
-    /// An affinity as the meters want it: none if it leaves all CPUs open.
-    fn pinned(&self, allowed: &Arc<CpuMask>) -> Option<Arc<CpuMask>> {
-        (**allowed != *self.all).then(|| allowed.clone())
-    }
-
-    /// A task's timer expires: an interrupt on the CPU where it was armed.
-    fn expire(&mut self, task: TaskId) {
-        let cpu = self.instances[task.index()].timer_cpu;
-        let input = self.wake(cpu, task, WakeContext { interrupt: true, sync: false });
-        self.interrupt(cpu, input);
-    }
-
-    /// The input that wakes `task`, which is noted as runnable from now on.
-    pub(crate) fn wake(&mut self, cpu: CpuId, task: TaskId, context: WakeContext) -> Input {
-        let instance = &mut self.instances[task.index()];
-        debug_assert_eq!(instance.doing, Doing::Blocked);
-        instance.doing = Doing::Next;
-        self.meters.woken(self.now, task);
-        self.owe(|costs| costs.wake);
-        Input::Wake { cpu, task, context }
-    }
-
-    /// Code on `cpu` changes attributes of `task`; what stays the same is not touched.
-    pub(crate) fn change(&mut self, cpu: CpuId, task: TaskId, change: &Change) {
-        let instance = &mut self.instances[task.index()];
-        let before = (instance.policy, instance.nice, instance.slice);
-        let (policy, nice, slice) = (
-            change.policy.unwrap_or(before.0),
-            change.nice.unwrap_or(before.1),
-            change.slice.unwrap_or(before.2),
-        );
-        if (policy, nice, slice) != before {
-            (instance.policy, instance.nice, instance.slice) = (policy, nice, slice);
-            self.input(Input::SetAttributes { cpu, task, policy, nice, slice });
-        }
-        let instance = &mut self.instances[task.index()];
-        if let Some(allowed) = change.allowed.as_ref().filter(|&allowed| *allowed != instance.allowed) {
-            instance.allowed = allowed.clone();
-            self.meters.repinned(self.now, task, self.pinned(allowed));
-            self.input(Input::SetAffinity { cpu, task, allowed: (**allowed).clone() });
-        }
-    }
-
-    /// Changes from outside, made from an interrupt on CPU 0.
-    fn change_from_outside(&mut self) {
-        while let Some((at, SpecId(spec), change)) = self.timeline.get(self.timeline_at).cloned() {
-            if at > self.now {
-                self.timers.arm(Timer::Timeline, at);
-                break;
-            }
-            self.timeline_at += 1;
-            for index in 0..self.instances.len() {
-                let instance = &self.instances[index];
-                if instance.spec == spec && instance.doing != Doing::Dead {
-                    self.change(CpuId(0), TaskId::from_index(index), &change);
-                }
-            }
-        }
-    }
-
-    /// The checker looks at who waits where.
-    fn check_conservation(&mut self) {
-        let idle = self.meters.integral.idle().clone();
-        let mut waiting: Vec<Vec<(TaskId, &CpuMask)>> = vec![Vec::new(); self.cpus.len()];
-        for (task, state) in self.sched.tasks().iter() {
-            let instance = &self.instances[task.index()];
-            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead);
-            if waits && self.cpus[state.cpu.index()].running != Some(task) {
-                waiting[state.cpu.index()].push((task, &instance.allowed));
-            }
-        }
-        let next = self.meters.checker.look(self.now, &idle, |cpu| waiting[cpu.index()].iter().copied());
-        self.timers.arm(Timer::Checker, next);
-    }
-
-    /// Tells the checker, if it watches, how many tasks `cpu` has now.
-    #[inline]
-    fn watch(&mut self, cpu: CpuId) {
-        if self.meters.checker.watching() {
-            let runnable = self.sched.queues()[cpu.index()].h_nr_runnable();
-            self.meters.checker.seen(cpu, self.cpus[cpu.index()].running.is_none(), runnable);
-        }
-    }
-
     /// For error messages about `spec`.
-    pub(crate) fn blame(&self, spec: u32) -> Blame<'_> {
+    fn blame(&self, spec: u32) -> Blame<'_> {
         let task = self.workload.tasks.get(spec as usize).map_or(LAUNCHER, |spec| &spec.name);
         Blame { workload: &self.workload, task }
     }
 
     /// The program of a task.
     #[inline]
-    pub(crate) fn program(&self, task: TaskId) -> &Program {
+    fn program(&self, task: TaskId) -> &Program {
         &self.programs.programs[self.instances[task.index()].spec as usize]
     }
+}
+
+/// The task group a definition asks for, created with default shares if it is new.
+fn group_of<O: Observer>(sched: &mut Core<O>, initial: &Change) -> Option<TgId> {
+    let (mut group, mut path) = (TgId(0), String::new());
+    for name in initial.group.as_ref()? {
+        path = format!("{path}/{name}");
+        let known = sched.groups().iter().position(|group| group.name == path).map(TgId::from_index);
+        group = known.unwrap_or_else(|| sched.new_group(group, &path, DEFAULT_SHARES, false));
+    }
+    Some(group)
 }
 
 /// Resolves the changes from outside.

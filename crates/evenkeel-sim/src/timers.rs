@@ -299,8 +299,8 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cmp::Reverse;
     use proptest::prelude::*;
-    use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 
     /// The obvious queue: a heap of (time, slot) whose outdated entries are dropped when they surface.

@@ -3,17 +3,22 @@
 mod common;
 
 use common::{Switches, time, workload};
+use evenkeel::ids::CpuId;
 use evenkeel::kernels::V6_12_117;
+use evenkeel::observe::Silent;
 use evenkeel::time::{MS, Ns, SEC, US};
 use evenkeel::topology::Machine;
+use evenkeel::workload::{Attributes, Change, SpecId, TimelineEntry};
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::metrics::TaskResult;
+use evenkeel_sim::schedstat::schedstat;
 use evenkeel_sim::{Delays, RunResult, SimError, SimParams, Simulation, StopTick};
 use expect_test::{Expect, expect};
 
 /// A small exact world: nothing takes time but what the test says.
 fn exact() -> SimParams {
-    SimParams { fork_cost: 0, ..SimParams::default() }
+    let delays = Delays { tick: 0, ..Delays::default() };
+    SimParams { fork_cost: 0, delays, ..SimParams::default() }
 }
 
 fn run_with(cpus: u32, text: &str, until: Ns, params: SimParams) -> Result<(String, RunResult), SimError> {
@@ -331,10 +336,8 @@ fn ticks_follow_the_policy() {
 #[test]
 fn longer_delays_make_wake_ups_later() {
     let latency = |resched_ipi| {
-        let params = SimParams {
-            delays: Delays { resched_ipi, call_ipi: resched_ipi, ..Delays::default() },
-            ..exact()
-        };
+        let params =
+            SimParams { delays: Delays { resched_ipi, call_ipi: resched_ipi, ..exact().delays }, ..exact() };
         let (_, result) = run_with(2, "a cpus 1: run 10ms", SEC, params).unwrap();
         task(&result, "a").times.wake_latency.max().unwrap()
     };
@@ -373,4 +376,79 @@ fn a_task_that_waits_beside_an_idle_cpu_is_seen_by_both_measures() {
     let (_, result) = run_with(2, "a x2 cpus 0: run 5s", 3 * SEC, exact()).unwrap();
     assert_eq!(result.conservation.wasted, 0);
     assert_eq!((result.conservation.looks, result.conservation.violations.len()), (3, 0));
+}
+
+/// CPU 1 is outside every domain, so nobody balances for it, although the tasks may run there.
+#[test]
+fn an_isolated_cpu_that_tasks_may_use_stays_idle_and_is_reported() {
+    let workload = workload("a x2 cpus all: run 5s");
+    let mut machine = Machine::regular(1, 1, 2, 1, false);
+    machine.isolated.set(CpuId(1));
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, exact(), Silent).unwrap();
+    sim.run_until(3 * SEC).unwrap();
+    let conservation = sim.result().conservation;
+    assert_eq!((conservation.wasted, conservation.violated), (3 * SEC, 3 * SEC));
+    let found: Vec<_> = conservation.violations.iter().map(|v| (v.at, v.idle_cpu.0, v.busy_cpu.0)).collect();
+    assert_eq!(found, [(SEC, 1, 0), (2 * SEC, 1, 0)]);
+}
+
+#[test]
+fn changes_from_outside_reach_every_instance() {
+    let mut workload = workload("a x2: run 20ms");
+    let at = |at, attributes| TimelineEntry {
+        at,
+        change: Change::SetAttributes { task: SpecId(0), attributes },
+        origin: None,
+    };
+    workload.timeline = vec![
+        at(5 * MS, Attributes { affinity: Some(vec![3]), ..Attributes::default() }),
+        at(10 * MS, Attributes { nice: Some(5), affinity: Some(vec![]), ..Attributes::default() }),
+    ];
+    let machine = Machine::regular(1, 1, 4, 1, false);
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, exact(), Silent).unwrap();
+    sim.run_until(5 * MS + 10 * US).unwrap();
+    let tasks = |sim: &Simulation<Silent>| {
+        sim.sched().tasks().iter().skip(1).map(|(_, t)| (t.cpu.0, t.nice)).collect()
+    };
+    let now: Vec<(u32, i32)> = tasks(&sim);
+    assert_eq!(now, [(3, 0), (3, 0)], "the stopper took them there");
+    sim.run_until(10 * MS).unwrap();
+    let result = sim.result();
+    let why = "interrupts of two forks and to CPU 3; while pinned there together they waste nothing";
+    assert_eq!(result.conservation.wasted, 3 * US, "{why}");
+    sim.run(SEC).unwrap();
+    let now: Vec<(u32, i32)> = tasks(&sim);
+    assert_eq!(now.iter().map(|&(_, nice)| nice).collect::<Vec<_>>(), [5, 5]);
+    assert!(sim.finished());
+    let text = schedstat(sim.sched());
+    assert!(text.starts_with("version 16\n"), "{text}");
+    let domains = text.lines().filter(|line| line.starts_with("domain0 f ")).count();
+    assert_eq!((domains, text.lines().count()), (4, 2 + 8));
+    let ran: u64 = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("cpu")?.split(' ').nth(7)?.parse::<u64>().ok())
+        .sum();
+    assert_eq!(ran, 40 * MS, "rq_cpu_time");
+}
+
+#[test]
+fn forked_tasks_inherit_and_groups_are_made() {
+    let mut workload = workload("a nice 3 cpus 1: fork b; run 1ms\nb x0: run 1ms");
+    workload.tasks[0].attributes.group = Some("/x/y".into());
+    let machine = Machine::regular(1, 1, 2, 1, false);
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, exact(), Silent).unwrap();
+    sim.run(SEC).unwrap();
+    let b = &sim.sched().tasks()[sim.result().tasks[2].id];
+    assert_eq!((b.nice, b.cpu.0, b.nr_cpus_allowed), (3, 1, 1));
+    let groups: Vec<&str> = sim.sched().groups().iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(groups, ["/", "/x", "/x/y"]);
+    assert_eq!(b.group.index(), 2);
+}
+
+#[test]
+fn yielding_lets_the_other_go_first() {
+    let (_, result) = run_with(1, "a: run 1ms; yield; run 1ms\nb: run 1ms", SEC, exact()).unwrap();
+    let end = |name| task(&result, name).times.ended.unwrap();
+    assert!(end("b") < end("a"));
+    assert_eq!(task(&result, "a").times.involuntary_switches, 1);
 }

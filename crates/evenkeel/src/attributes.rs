@@ -9,7 +9,7 @@ use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
 use crate::io::FairPolicy;
 use crate::mask::CpuMask;
-use crate::observe::{MigrateReason, Observer};
+use crate::observe::{Event, MigrateReason, Observer};
 use crate::rq::StopWork;
 use crate::sched::{Sched, clamp_slice, task_weight};
 use crate::task::{OnRq, TaskState};
@@ -51,12 +51,15 @@ impl<O: Observer> Sched<O> {
             let p = &mut self.tasks[task];
             p.nr_cpus_allowed = shared.weight();
             p.allowed = shared;
+            self.note_allowed_capacity(task);
             return;
         }
+        self.emit(|_| Event::Affinity { task, allowed: shared.clone() });
         self.change_task(task, |sched| {
             let p = &mut sched.tasks[task];
             p.nr_cpus_allowed = shared.weight();
             p.allowed = shared;
+            sched.note_allowed_capacity(task);
         });
         let cpu = self.tasks[task].cpu;
         if allowed.contains(cpu) {

@@ -307,6 +307,7 @@ impl<O: Observer> Sched<O> {
             self.set_next_entity(se);
             level = self.entities[se.index()].parent;
         }
+        self.update_misfit_status(cpu, Some(task));
     }
 
     /// The current task no longer is, another class takes over (`put_prev_task_fair`).
@@ -339,6 +340,7 @@ impl<O: Observer> Sched<O> {
         }
         self.put_prev_entity(pse);
         self.set_next_entity(se);
+        self.update_misfit_status(cpu, Some(next));
     }
 
     /// The balancer looks at the tasks that ran last in the last place.

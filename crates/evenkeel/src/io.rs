@@ -6,7 +6,10 @@
 //! the delay, so the races of the real thing can be reached, and reached again.
 use crate::ids::{CpuId, TaskId, TgId};
 use crate::mask::CpuMask;
+use crate::topology::Partition;
+use crate::tune::Tune;
 use crate::workload::Policy;
+use alloc::vec::Vec;
 
 /// Something happens on a CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +107,18 @@ pub enum Input {
         /// The new custom slice in ns; 0 for the default.
         slice: u64,
     },
+    /// A CPU goes online or offline (CPU hotplug); the last online CPU cannot go.
+    Hotplug {
+        /// The CPU.
+        cpu: CpuId,
+        /// Whether it is to be online.
+        online: bool,
+    },
+    /// The machine is divided into other partitions (cpusets); `None`: one, of all CPUs that are not isolated.
+    SetPartitions {
+        /// The partitions, without common CPUs.
+        partitions: Option<Vec<Partition>>,
+    },
     /// Moves `task` to another task group.
     SetGroup {
         /// The task.
@@ -117,6 +132,11 @@ pub enum Input {
         group: TgId,
         /// Full-resolution shares, see [`shares_of_weight`](crate::group::shares_of_weight).
         shares: u64,
+    },
+    /// Changes a setting of the kernel.
+    Tune {
+        /// Which, and to what.
+        tune: Tune,
     },
 }
 

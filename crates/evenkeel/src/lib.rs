@@ -39,11 +39,13 @@ pub mod sched;
 pub mod select;
 pub mod task;
 pub mod timeline;
+pub mod tune;
 pub mod weight;
 
 mod attributes;
 mod clock;
 mod fair;
+mod hotplug;
 mod load;
 mod load_avg;
 mod queue;

@@ -3,9 +3,15 @@
 //! An [`Observer`] is told everything and can change nothing. It is a type parameter, so an observer that is off
 //! costs nothing; observers compose as pairs. The summary, the digest and explanations are observers.
 use crate::balance::event::BalanceEvent;
-use crate::ids::{CpuId, TaskId};
+use crate::ids::{CpuId, DomainId, TaskId};
+use crate::mask::CpuMask;
 use crate::select::SelectReason;
+use crate::select::steps::PlacementStep;
 use crate::time::Ns;
+use crate::topology::Domains;
+use crate::tune::Tune;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Who runs on a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +44,8 @@ pub enum MigrateReason {
     Exec,
     /// Its affinity no longer allows the CPU.
     Affinity,
+    /// Its CPU goes offline.
+    Hotplug,
     /// A balancing pass pulled it.
     Balance,
     /// The stopper pushed it for a balancing pass.
@@ -53,6 +61,47 @@ pub enum SelectKind {
     Exec,
     /// A task that wakes up.
     Wakeup,
+}
+
+/// A domain as observers know it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TreeLevel {
+    /// The CPU whose chain it belongs to.
+    pub cpu: CpuId,
+    /// The level's name.
+    pub name: &'static str,
+    /// Its CPUs.
+    pub span: Arc<CpuMask>,
+    /// The level below.
+    pub child: Option<DomainId>,
+    /// The level above.
+    pub parent: Option<DomainId>,
+}
+
+/// The domain trees as observers know them: what the numbers in events mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Trees {
+    /// Domains by number.
+    pub levels: Vec<TreeLevel>,
+    /// The CPUs of groups by number.
+    pub groups: Vec<Arc<CpuMask>>,
+}
+
+impl Trees {
+    /// Those of `domains`.
+    pub fn of(domains: &Domains) -> Self {
+        let level = |domain: &crate::topology::Domain| TreeLevel {
+            cpu: domain.cpu,
+            name: domain.name,
+            span: domain.span.clone(),
+            child: domain.child,
+            parent: domain.parent,
+        };
+        Self {
+            levels: domains.domains.iter().map(level).collect(),
+            groups: domains.groups.iter().map(|group| group.span.clone()).collect(),
+        }
+    }
 }
 
 /// Something that happened. Times and CPUs are those of the simulated machine.
@@ -148,6 +197,31 @@ pub enum Event {
         /// Its CPU.
         cpu: CpuId,
     },
+    /// A woken task was put on the list of remote wake-ups of its CPU: an interrupt will queue it there.
+    WakeQueued {
+        /// The waker's CPU.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
+        /// The CPU on whose list it is.
+        target_cpu: CpuId,
+    },
+    /// Where a task may run: told when it is forked and whenever that changes.
+    Affinity {
+        /// The task.
+        task: TaskId,
+        /// The CPUs.
+        allowed: Arc<CpuMask>,
+    },
+    /// Something was changed from outside.
+    Changed(Tune),
+    /// A step on the way to a [`Event::Selected`].
+    Placement {
+        /// The task.
+        task: TaskId,
+        /// What was looked at, or decided.
+        step: PlacementStep,
+    },
     /// `cpu_idle`: the idle loop was entered, with or without stopping the tick.
     IdleEnter {
         /// Where.
@@ -155,6 +229,15 @@ pub enum Event {
         /// Whether the tick stopped.
         tick_stopped: bool,
     },
+    /// A CPU goes online or offline.
+    Hotplug {
+        /// The CPU.
+        cpu: CpuId,
+        /// Whether it is online now.
+        online: bool,
+    },
+    /// The domain trees were built anew: from here on domains and groups have these numbers.
+    Rebuilt(Arc<Trees>),
     /// Placement chose a CPU.
     Selected {
         /// What was placed.

@@ -28,7 +28,9 @@ use crate::rq::Rq;
 use crate::select::IdleWaker;
 use crate::task::{OnRq, Task, TaskParams, TaskState, Tasks};
 use crate::time::{Jiffies, MS, Ns, SEC, tick_ns};
-use crate::topology::{Domains, Machine, TopologyError};
+use crate::topology::asym::{cpu_capacities, cpu_priorities};
+use crate::topology::{Domains, Machine, Partition, TopologyError};
+use crate::tune::Tune;
 use crate::weight::LoadWeight;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -36,7 +38,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// The kernel's clock when the run starts: the machine has been up for a while.
-const BOOT_NS: Ns = 16 * SEC;
+pub const BOOT_NS: Ns = 16 * SEC;
 
 /// What a [`Sched`] needs beside machine and kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +142,12 @@ pub struct Sched<O: Observer> {
     pub(crate) rng: Rng,
     /// Rotor of `cpumask_any_and_distribute`, by CPU.
     pub(crate) distribute: Vec<u32>,
+    /// The machine, with the CPUs that are online now.
+    pub(crate) machine: Machine,
+    /// The partitions; none: one of all CPUs.
+    pub(crate) partitions: Option<Vec<Partition>>,
+    /// Priorities for asym packing, by CPU.
+    pub(crate) asym_priorities: Vec<i32>,
     /// The node of each CPU.
     pub(crate) node_of: Vec<u32>,
     /// The CPUs of each node.
@@ -171,19 +179,9 @@ impl<O: Observer> Sched<O> {
         if !kernel.runs {
             return Err(SchedError::KernelDoesNotRun { build: kernel.build });
         }
-        let first = &machine.cpus[0];
-        if machine.cpus.iter().any(|cpu| cpu.capacity != first.capacity) {
-            return Err(SchedError::Unsupported { what: "running a machine with asymmetric CPU capacities" });
-        }
-        if machine.itmt {
-            return Err(SchedError::Unsupported {
-                what: "running a machine with preferred CPUs (asym packing)",
-            });
-        }
-        if machine.cpus.iter().any(|cpu| !cpu.online) {
-            return Err(SchedError::Unsupported { what: "running a machine with offline CPUs" });
-        }
         let ncpus = machine.nr_cpus();
+        let online = machine.online();
+        let capacities = cpu_capacities(machine, kernel);
         let tick = tick_ns(kernel.hz);
         let jiffies = BOOT_NS / tick;
         let mut topo = Domains::build(machine, kernel, jiffies).map_err(SchedError::Topology)?;
@@ -193,13 +191,14 @@ impl<O: Observer> Sched<O> {
         let migration_cost = u64::from(kernel.tunables.migration_cost_ns);
         let cpus = || (0..ncpus as u32).map(CpuId);
         let rq = |cpu: CpuId| {
-            let mut rq =
-                Rq::new(cpu, u64::from(machine.cpus[cpu.index()].capacity), migration_cost, jiffies, BOOT_NS);
+            let mut rq = Rq::new(cpu, u64::from(capacities[cpu.index()]), migration_cost, jiffies, BOOT_NS);
+            rq.active = online.contains(cpu);
             // Spec 4 §9.4: a CPU that was never idle would never be chosen by a fork.
             rq.idle_stamp = BOOT_NS;
+            rq.detached.reserve(kernel.tunables.nr_migrate as usize);
             rq
         };
-        let factor = u64::from(kernel.tunables.scaling.factor(ncpus as u32));
+        let factor = u64::from(kernel.tunables.scaling.factor(online.weight()));
         let hz = u64::from(kernel.hz);
         let empty = CpuMask::new(ncpus);
         let mut sched = Self {
@@ -222,12 +221,15 @@ impl<O: Observer> Sched<O> {
                 next_balance: jiffies,
                 next_blocked: jiffies,
             },
-            active: CpuMask::all(ncpus),
+            active: online.clone(),
             all: Arc::new(CpuMask::all(ncpus)),
             balance_running: false,
-            max_load_balance_interval: (hz * ncpus as u64 / 10).max(1),
+            max_load_balance_interval: (hz * u64::from(online.weight()) / 10).max(1),
             rng: Rng::new(params.seed, 1),
             distribute: alloc::vec![0; ncpus],
+            asym_priorities: cpu_priorities(machine, kernel),
+            machine: machine.clone(),
+            partitions: None,
             node_of: machine.cpus.iter().map(|cpu| cpu.node).collect(),
             node_cpus: (0..machine.nr_nodes as u32).map(|node| node_cpus(machine, node)).collect(),
             idle_wakers: alloc::vec![IdleWaker::default(); ncpus],
@@ -236,7 +238,7 @@ impl<O: Observer> Sched<O> {
             observer,
             scratch: Scratch { lb_cpus: empty.clone(), select: empty },
         };
-        for cpu in cpus() {
+        for cpu in &online {
             sched.nohz_balance_enter_idle(cpu);
         }
         Ok(sched)
@@ -268,6 +270,7 @@ impl<O: Observer> Sched<O> {
             policy: params.policy,
             nice: params.nice,
             nr_cpus_allowed: allowed.weight(),
+            max_allowed_capacity: 1024,
             allowed,
             wakee_flips: 0,
             wakee_flip_decay_ts: self.jiffies(),
@@ -285,6 +288,7 @@ impl<O: Observer> Sched<O> {
             nr_failed_migrations_hot: 0,
             nr_forced_migrations: 0,
         });
+        self.note_allowed_capacity(task);
         task
     }
 
@@ -321,8 +325,11 @@ impl<O: Observer> Sched<O> {
             Input::SetAttributes { cpu, task, policy, nice, slice } => {
                 self.set_attributes(cpu, task, policy, nice, slice);
             }
+            Input::Hotplug { cpu, online } => self.set_cpu_online(cpu, online),
+            Input::SetPartitions { partitions } => self.set_partitions(partitions),
             Input::SetGroup { task, group } => self.set_task_group(task, group),
-            Input::SetShares { group, shares } => self.set_group_shares(group, shares),
+            Input::SetShares { group, shares } => self.tune(Tune::Shares { group, shares }),
+            Input::Tune { tune } => self.tune(tune),
         }
     }
 

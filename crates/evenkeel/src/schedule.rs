@@ -36,6 +36,7 @@ impl<O: Observer> Sched<O> {
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
             self.task_tick_fair(curr);
+            self.update_misfit_status(cpu, Some(curr));
         }
         self.rqs[cpu.index()].idle_balance = self.idle_cpu(cpu);
         self.sched_balance_trigger(cpu);
@@ -195,7 +196,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Accounting of the task that leaves (`sched_info_depart`); the state it leaves in.
-    fn leave_cpu(&mut self, cpu: CpuId, task: TaskId) -> PrevState {
+    pub(crate) fn leave_cpu(&mut self, cpu: CpuId, task: TaskId) -> PrevState {
         let rq = &mut self.rqs[cpu.index()];
         let p = &mut self.tasks[task];
         rq.stats.rq_cpu_time += rq.clock - p.last_arrival;

@@ -60,6 +60,8 @@ pub struct Task {
     pub allowed: Arc<CpuMask>,
     /// The number of CPUs in that set.
     pub nr_cpus_allowed: u32,
+    /// The largest capacity of a CPU in that set.
+    pub max_allowed_capacity: u64,
     /// How often it woke another task than before, decaying.
     pub wakee_flips: u32,
     /// When those were last halved.

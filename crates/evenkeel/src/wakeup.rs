@@ -28,6 +28,7 @@ impl<O: Observer> Sched<O> {
         if self.tasks[task].state != TaskState::Sleeping {
             return;
         }
+        let cpu = self.executing_cpu(cpu);
         let waker = self.rqs[cpu.index()].curr;
         let target_cpu = self.tasks[task].cpu;
         self.emit(|_| Event::Waking { cpu, waker, interrupt: context.interrupt, task, target_cpu });
@@ -48,6 +49,7 @@ impl<O: Observer> Sched<O> {
             rq.ttwu_pending = true;
             let first = rq.wake_list.is_empty();
             rq.wake_list.push_back(task);
+            self.emit(|_| Event::WakeQueued { cpu, task, target_cpu: target });
             if first {
                 self.actions.push_back(Action::Ipi { from: cpu, to: target, kind: IpiKind::WakeList });
             }
@@ -135,6 +137,7 @@ impl<O: Observer> Sched<O> {
         assert_eq!(self.tasks[child].state, TaskState::New, "{child:?} was forked before");
         let parent = self.rqs[cpu.index()].curr;
         self.emit(|_| Event::Fork { cpu, parent, child });
+        self.emit(|sched| Event::Affinity { task: child, allowed: sched.tasks[child].allowed.clone() });
         self.assign_cpu(child, cpu);
         let p = &mut self.tasks[child];
         p.recent_used_cpu = cpu;

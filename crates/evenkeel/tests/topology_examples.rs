@@ -594,3 +594,31 @@ fn irregular_siblings_are_linked_as_the_highest_cpu_meets_them() {
         domains.ring(llc.groups).map(|id| domains.groups[id.index()].span.to_string()).collect();
     assert_eq!(ring, ["1,4", "2-3", "0,5"]);
 }
+
+/// The same where CPU 0 would make the other cycle: CPU 5 enters at `1,5`, then goes on from the lowest.
+#[test]
+fn the_cycle_is_not_that_of_the_lowest_cpu() {
+    let core = [0, 1, 2, 0, 2, 1];
+    let machine = with(Machine::regular(1, 1, 3, 2, false), |i, cpu| cpu.core = core[i as usize]);
+    let domains = Domains::build(&machine, kernels::find("v6.12").unwrap(), 0).unwrap();
+    let llc = &domains.domains[domains.cpus[0].sd_llc.unwrap().index()];
+    let ring: Vec<String> =
+        domains.ring(llc.groups).map(|id| domains.groups[id.index()].span.to_string()).collect();
+    assert_eq!(ring, ["0,3", "2,4", "1,5"]);
+}
+
+/// Spec 1 §9 by hand: one cache a node of 32 CPUs allows 32 / 8 = 4 tasks; with twice the span twice as many.
+#[test]
+fn tolerated_numa_imbalance_grows_with_the_span() {
+    let imb = |machine: &Machine| {
+        let domains = Domains::build(machine, kernels::find("v6.12").unwrap(), 0).unwrap();
+        domains.chain(CpuId(0)).map(|id| domains.domains[id.index()].imb_numa_nr).collect::<Vec<_>>()
+    };
+    // SMT, MC, NUMA.
+    assert_eq!(imb(&Machine::regular(2, 1, 16, 2, true)), [0, 0, 4]);
+    // MC, NUMA of two nodes, NUMA of four.
+    let boards = nodes(32, &[&[10, 15, 40, 40], &[15, 10, 40, 40], &[40, 40, 10, 15], &[40, 40, 15, 10]]);
+    assert_eq!(imb(&boards), [0, 4, 8]);
+    // SMT, MC, PKG of four caches, NUMA.
+    assert_eq!(imb(&Machine::regular(2, 4, 4, 2, true)), [0, 0, 4, 4]);
+}

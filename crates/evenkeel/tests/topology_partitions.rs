@@ -232,6 +232,7 @@ fn packages_of_several_nodes_have_no_package_level() {
     // CLS 0, MC 1, NODE 2, NUMA 3 on newer x86 kernels without SMT; one more with the SMT entry.
     assert_eq!(names(&machine(false), "v6.18"), ["MC 1", "NUMA 3"]);
     assert_eq!(names(&machine(false), "v6.12"), ["MC 2", "NUMA 4"]);
+    assert_eq!(names(&machine(false), "v7.2"), ["MC 1", "NUMA 3"]);
     // A node without CPUs counts for 7.2 only: NODE stands in for PKG (spec 1 §3.2).
     assert_eq!(names(&machine(true), "v6.18"), ["MC 1", "PKG 2"]);
     assert_eq!(names(&machine(true), "v7.2"), ["MC 1", "NODE 2"]);
@@ -285,4 +286,46 @@ fn hybrid_x86_machines_lose_clusters_on_6_1_and_gain_capacities_without_smt_late
     }
     assert_eq!(packs_and_asym(&machine, "v6.1"), (true, false));
     assert_eq!(packs_and_asym(&machine, "v6.12"), (false, true));
+}
+
+/// Spec 1 §8.4: what the second thread of a core is worth.
+#[test]
+fn threads_of_a_preferred_core_rank_by_kernel() {
+    let mut machine = Machine::regular(1, 1, 2, 2, false);
+    machine.cpus[0].asym_priority = Some(40);
+    machine.cpus[1].asym_priority = Some(40);
+    let priorities = |name: &str| evenkeel::topology::asym::cpu_priorities(&machine, kernel(name));
+    // CPUs without a priority of their own: minus the number.
+    assert_eq!(priorities("v5.15"), [80, 40, -2, -3]);
+    assert_eq!(priorities("v6.1"), [80, 20, -2, -3]);
+    assert_eq!(priorities("v6.12"), [40, 40, -2, -3]);
+}
+
+/// Spec 1 §11: threads do not pack on 6.12, which must not hide that caches do.
+#[test]
+fn packing_above_a_level_without_it_is_found() {
+    let mut machine = Machine::regular(1, 2, 2, 2, false);
+    machine.itmt = true;
+    let name = |build: &str| {
+        let domains = Domains::build(&machine, kernel(build), 0).unwrap();
+        domains.cpus[0].sd_asym_packing.map(|id| domains.domains[id.index()].name)
+    };
+    assert_eq!(name("v6.12"), Some("PKG"));
+    assert_eq!(name("v6.1"), Some("MC"));
+}
+
+/// Spec 1 §10: a cache per core makes MC redundant; what it shared moves down to SMT.
+#[test]
+fn state_of_a_removed_cache_level_moves_down_on_the_newest_kernel() {
+    let mut machine = Machine::regular(1, 1, 4, 2, false);
+    for (i, cpu) in machine.cpus.iter_mut().enumerate() {
+        cpu.llc = Some(i as u32 / 2);
+    }
+    let domains = Domains::build(&machine, kernel("v7.2"), 0).unwrap();
+    let at = &domains.cpus[5];
+    assert_eq!(domains.domains[at.sd_llc.unwrap().index()].name, "SMT");
+    let shared = &domains.shared[at.sd_llc_shared.unwrap().index()];
+    assert_eq!((shared.nr_busy_cpus, shared.nr_idle_scan), (2, 512));
+    assert_eq!(at.sd_llc_shared, domains.cpus[4].sd_llc_shared);
+    assert_ne!(at.sd_llc_shared, domains.cpus[3].sd_llc_shared);
 }

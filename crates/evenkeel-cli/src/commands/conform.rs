@@ -5,10 +5,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use core::fmt::Write as _;
 use evenkeel::kernel::Kernel;
-use evenkeel_formats::conform::domains::{self, Conformance};
+use evenkeel_formats::conform::{decisions, domains};
 use evenkeel_formats::recording;
 use evenkeel_report::units::{count, plural};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Compare what is computed with recordings of real kernels; exit code 1 if anything differs
@@ -31,10 +31,13 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   evenkeel conform crates/evenkeel-formats/tests/data/domains
+  evenkeel conform crates/evenkeel-formats/tests/data/decisions
   evenkeel conform my-recordings --only domains --kernel v6.18
 
 What is compared today: `domains`, the domain trees, features and tunables in files called sched.json or
-sched.json.gz. The other parts are refused until they are modelled.";
+sched.json.gz; and `lb`, single decisions of balancing passes in files called lb.jsonl or lb.jsonl.gz, whose
+machine is described by the sched.json beside them or in the same place below domains/ instead of decisions/.
+The other parts are refused until they are modelled.";
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
@@ -64,34 +67,72 @@ const PARTS: [(Part, &str, &str); 4] = [
     (Part::Traces, "traces", "trace.dat"),
 ];
 
+/// The result for one file.
+enum Outcome {
+    Domains(domains::Conformance),
+    Lb(decisions::Report),
+}
+
+impl Outcome {
+    fn part(&self) -> Part {
+        match self {
+            Self::Domains(_) => Part::Domains,
+            Self::Lb(_) => Part::Lb,
+        }
+    }
+
+    fn is_exact(&self) -> bool {
+        match self {
+            Self::Domains(result) => result.is_exact(),
+            Self::Lb(result) => result.is_exact(),
+        }
+    }
+
+    /// What was compared (values, searches), and how much of it differs.
+    fn compared(&self) -> (u64, u64) {
+        match self {
+            Self::Domains(result) => (result.compared, result.differing),
+            Self::Lb(result) => {
+                let total = result.total();
+                (total.exact + total.differing, total.differing)
+            }
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let kernel = args.kernel.as_deref().map(inputs::kernel).transpose()?;
-    if let Some((_, name, _)) =
-        PARTS.iter().find(|(part, ..)| args.only == Some(*part) && *part != Part::Domains)
-    {
-        bail!("comparing `{name}` is not implemented yet; what is: domains");
+    let compares = |part| matches!(part, Part::Domains | Part::Lb);
+    if let Some((_, name, _)) = PARTS.iter().find(|(part, ..)| args.only == Some(*part) && !compares(*part)) {
+        bail!("comparing `{name}` is not implemented yet; what is: domains, lb");
     }
     let mut files = Vec::new();
     find(&args.path, &mut files).with_context(|| format!("cannot read {}", args.path.display()))?;
     files.sort();
-    let of = |wanted: Part| files.iter().filter(move |(part, _)| *part == wanted).map(|(_, path)| path);
     let (mut results, mut skipped) = (Vec::new(), Vec::new());
-    for path in of(Part::Domains) {
-        results.push((path, compare_domains(path, kernel)?));
-    }
     for (part, name, _) in PARTS {
-        let number = of(part).count() as u64;
-        if part != Part::Domains && number > 0 && args.only.is_none() {
-            skipped.push((name, number));
+        if args.only.is_some_and(|only| only != part) {
+            continue;
+        }
+        let mut not_compared = 0;
+        for (_, path) in files.iter().filter(|(of, _)| *of == part) {
+            match compare(part, path, kernel)? {
+                Some(outcome) => results.push((path, outcome)),
+                None => not_compared += 1,
+            }
+        }
+        if not_compared > 0 {
+            skipped.push((name, not_compared));
         }
     }
     if results.is_empty() {
         let others: Vec<&str> = skipped.iter().map(|(name, _)| *name).collect();
         let others = match others.as_slice() {
             [] => String::new(),
-            names => format!("; comparing {} is not implemented yet", names.join(", ")),
+            names => format!("; comparing {} of these kernels is not implemented yet", names.join(", ")),
         };
-        bail!("{}: found no sched.json or sched.json.gz to compare with{others}", args.path.display());
+        let place = args.path.display();
+        bail!("{place}: found no sched.json or lb.jsonl (or either with .gz) to compare with{others}");
     }
     let text = match args.format {
         Format::Text => text(&results, &skipped),
@@ -100,9 +141,30 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
     Ok(Answer { text, differences: results.iter().any(|(_, result)| !result.is_exact()) })
 }
 
-fn compare_domains(path: &Path, kernel: Option<&Kernel>) -> Result<Conformance> {
-    let recording = recording::read(path)?;
-    Ok(domains::compare_with(&recording, kernel.unwrap_or(recording.kernel)))
+/// Compares one file; none if that is not modelled.
+fn compare(part: Part, path: &Path, kernel: Option<&Kernel>) -> Result<Option<Outcome>> {
+    match part {
+        Part::Domains => {
+            let recording = recording::read(path)?;
+            let kernel = kernel.unwrap_or(recording.kernel);
+            Ok(Some(Outcome::Domains(domains::compare_with(&recording, kernel))))
+        }
+        Part::Lb => {
+            let place = path.display();
+            let machine = recording::decisions::machine_of(path)
+                .with_context(|| format!("{place}: found no sched.json that describes its machine"))?;
+            let recording = recording::read(&machine)?;
+            let kernel = kernel.unwrap_or(recording.kernel);
+            if !kernel.runs {
+                return Ok(None);
+            }
+            let records = recording::decisions::read_lb(path)?;
+            let report = decisions::compare(&recording, kernel, &records)
+                .with_context(|| format!("{}: no domains for this machine", machine.display()))?;
+            Ok(Some(Outcome::Lb(report)))
+        }
+        Part::Select | Part::Traces => Ok(None),
+    }
 }
 
 /// Collects the recordings at `path` or below it.
@@ -124,49 +186,81 @@ fn find(path: &Path, found: &mut Vec<(Part, PathBuf)>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn text(results: &[(&PathBuf, Conformance)], skipped: &[(&str, u64)]) -> String {
-    let mut text = String::new();
-    for (_, result) in results {
-        let _ = writeln!(text, "{result}");
+fn text(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
+    let (mut text, page) = (String::new(), output::page());
+    for (part, name, _) in PARTS {
+        let of: Vec<&Outcome> =
+            results.iter().map(|(_, result)| result).filter(|result| result.part() == part).collect();
+        if of.is_empty() {
+            continue;
+        }
+        let unit = if part == Part::Domains { "value" } else { "search" };
+        for result in &of {
+            let _ = match result {
+                Outcome::Domains(result) => writeln!(text, "{result}"),
+                Outcome::Lb(result) => write!(text, "{result}"),
+            };
+        }
+        let exact = of.iter().filter(|result| result.is_exact()).count();
+        let (compared, differing) =
+            of.iter().map(|result| result.compared()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let all = plural(of.len() as u64, "recording");
+        let units =
+            if unit == "value" { plural(compared, unit) } else { format!("{} searches", count(compared)) };
+        let verdict = if differing == 0 {
+            format!("{name}: {all}, all exact ({units} compared)")
+        } else {
+            format!("{name}: {exact} of {all} exact; {} of {units} differ", count(differing))
+        };
+        let _ = writeln!(text, "{}", page.heading(&verdict));
     }
-    let exact = results.iter().filter(|(_, result)| result.is_exact()).count();
-    let values: u64 = results.iter().map(|(_, result)| result.compared).sum();
-    let differing: u64 = results.iter().map(|(_, result)| result.differing).sum();
-    let page = output::page();
-    let all = plural(results.len() as u64, "recording");
-    let verdict = if differing == 0 {
-        format!("domains: {all}, all exact ({} compared)", plural(values, "value"))
-    } else {
-        format!("domains: {exact} of {all} exact; {} of {} values differ", count(differing), count(values))
-    };
-    let _ = writeln!(text, "{}", page.heading(&verdict));
     for (name, number) in skipped {
         let _ = writeln!(text, "{name}: {} not compared (not implemented yet)", plural(*number, "file"));
     }
     text
 }
 
-fn json(results: &[(&PathBuf, Conformance)], skipped: &[(&str, u64)]) -> String {
-    let recordings: Vec<_> = results
-        .iter()
-        .map(|(path, result)| {
-            let differences: Vec<_> = result
-                .differences
-                .iter()
-                .map(|d| json!({"place": d.place, "recorded": d.recorded, "computed": d.computed}))
-                .collect();
-            json!({
-                "file": path.display().to_string(),
-                "name": result.name,
-                "kernel": result.build,
-                "part": "domains",
-                "exact": result.is_exact(),
-                "compared": result.compared,
-                "differing": result.differing,
-                "differences": differences,
-            })
-        })
-        .collect();
+fn json(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
+    let recordings: Vec<Value> = results.iter().map(|(path, result)| json_of(path, result)).collect();
     let skipped: Vec<_> = skipped.iter().map(|(part, files)| json!({"part": part, "files": files})).collect();
     format!("{:#}\n", json!({"recordings": recordings, "not_compared": skipped}))
+}
+
+fn json_of(path: &Path, result: &Outcome) -> Value {
+    let (compared, differing) = result.compared();
+    let (name, build, part, differences) = match result {
+        Outcome::Domains(result) => {
+            let differences = result.differences.iter();
+            let one = |d: &domains::Difference| json!({"place": d.place, "recorded": d.recorded, "computed": d.computed});
+            (&result.name, result.build, "domains", differences.map(one).collect::<Vec<_>>())
+        }
+        Outcome::Lb(result) => {
+            let differences = result.differences.iter().take(decisions::DIFFERENCES_MAX);
+            let one = |d: &decisions::Difference| {
+                let place = format!("{}: {:?} {}", d.place, d.checked, d.field);
+                json!({"place": place, "recorded": d.recorded, "computed": d.computed})
+            };
+            (&result.name, result.build, "lb", differences.map(one).collect())
+        }
+    };
+    let mut object = json!({
+        "file": path.display().to_string(),
+        "name": name,
+        "kernel": build,
+        "part": part,
+        "exact": result.is_exact(),
+        "compared": compared,
+        "differing": differing,
+        "differences": differences,
+    });
+    if let Outcome::Lb(result) = result {
+        let types = result.by_type.iter().map(|((busiest, local), tally)| {
+            json!({"busiest": busiest, "local": local, "exact": tally.exact, "differing": tally.differing})
+        });
+        object["by_type"] = types.collect();
+        object["tasks"] = result.tasks.into();
+        object["inferred"] =
+            result.inferred.iter().map(|(what, number)| (format!("{what:?}"), json!(number))).collect();
+    }
+    object
 }

@@ -1,15 +1,19 @@
-//! `evenkeel machine`: which machines there are, and what one looks like.
+//! `evenkeel machine`: which machines there are, what one looks like, and keeping one in a file.
 use crate::inputs::{self, MACHINE_HELP};
 use crate::output::{self, Answer};
+use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use core::fmt::Write as _;
 use evenkeel::topology::Machine;
-use evenkeel_formats::machine::{describe, presets};
+use evenkeel_formats::machine::{describe, presets, save_with_notes};
 use evenkeel_report::table::{self, Column, Table};
 use evenkeel_report::units;
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
-/// List the machines that have a name, or look at one
+/// List the machines that have a name, look at one, or save one to a file
 #[derive(clap::Args, Debug)]
 #[command(arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -21,7 +25,10 @@ const EXAMPLES: &str = "\
 Examples:
   evenkeel machine list
   evenkeel machine show host
-  evenkeel machine show '2 sockets x 4 llc x 8 cores x 2 threads'";
+  evenkeel machine show '2 sockets x 4 llc x 8 cores x 2 threads'
+  evenkeel machine save my-server.toml
+
+A saved machine is readable TOML; wherever a machine is asked for, the file's name will do.";
 
 #[derive(Subcommand, Debug)]
 enum Action {
@@ -32,15 +39,44 @@ enum Action {
         #[arg(help = MACHINE_HELP, default_value = "host")]
         machine: String,
     },
+    /// Save a machine to a file that can be read, edited and used on other hosts
+    Save {
+        /// The file
+        file: PathBuf,
+        #[arg(long, short, help = MACHINE_HELP, default_value = "host")]
+        machine: String,
+        /// Overwrite the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Answer> {
+pub(crate) fn run(args: Args) -> Result<Answer> {
     match args.action {
         Action::List => Ok(list().into()),
         Action::Show { machine } => {
             let loaded = inputs::machine(&machine)?;
             Ok(show(&loaded.machine).into())
         }
+        Action::Save { file, machine, force } => save(&file, &machine, force),
+    }
+}
+
+fn save(file: &Path, machine: &str, force: bool) -> Result<Answer> {
+    let loaded = inputs::machine(machine)?;
+    let mut options = OpenOptions::new();
+    // Looking first and writing then could overwrite what somebody else made in between.
+    options.write(true).create(force).truncate(force).create_new(!force);
+    let written = options.open(file).and_then(|mut to| to.write_all(save_with_notes(&loaded).as_bytes()));
+    match written {
+        Ok(()) => {
+            let text = format!("saved {}: {}\n", loaded.machine.name, describe(&loaded.machine));
+            Ok(text.into())
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("{} exists; `--force` overwrites it", file.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot write {}", file.display())),
     }
 }
 

@@ -1,7 +1,9 @@
 //! One file for each command.
 mod conform;
+mod explain;
 mod kernels;
 mod machine;
+mod run;
 mod topo;
 
 use crate::output::Answer;
@@ -10,6 +12,8 @@ use clap::Subcommand;
 /// The commands, in the order of the help text.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Run(run::Args),
+    Explain(explain::Args),
     Topo(topo::Args),
     Machine(machine::Args),
     Kernels(kernels::Args),
@@ -20,6 +24,8 @@ impl Command {
     /// Does what was asked for.
     pub(crate) fn run(self) -> anyhow::Result<Answer> {
         match self {
+            Self::Run(args) => run::run(&args),
+            Self::Explain(args) => explain::run(&args),
             Self::Topo(args) => topo::run(&args),
             Self::Machine(args) => machine::run(args),
             Self::Kernels(args) => kernels::run(&args),

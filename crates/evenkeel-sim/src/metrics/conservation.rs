@@ -1,18 +1,26 @@
 //! Work conservation: is a CPU idle while a task that may run there waits elsewhere?
 //!
 //! Two answers, as the literature gives them:
-//! * [`Integral`]: at every instant, how many idle CPUs could be filled with waiting tasks; summed over time. One CPU
+//! * the *integral*: at every instant, how many idle CPUs could be filled with waiting tasks; summed over time. One CPU
 //!   idle for 3 ms while one task waits is 3 ms; two idle CPUs and one waiting task still count once.
-//! * [`Checker`]: the one of the "wasted cores" paper. Once a second it notes which CPUs are idle and which have tasks
+//! * the *checker*: the one of the "wasted cores" paper. Once a second it notes which CPUs are idle and which have tasks
 //!   waiting; what has not cleared up after 100 ms is reported. Short violations, which every scheduler has, are not.
 //!
-//! Affinity counts: a waiting task only counts against idle CPUs it may use. Waiting tasks that may use every CPU are
-//! only counted, so the usual case costs nothing; pinned ones are matched greedily, those with the fewest choices
-//! first, which is exact where affinities are disjoint or nested and a lower bound elsewhere.
+//! Affinity counts: a waiting task only counts against idle CPUs it may use. Waiting tasks that may use every CPU, and
+//! those pinned to one, are only counted, so the usual cases cost nothing; others are matched greedily, set by set, those
+//! with the fewest CPUs first, which is exact where affinities are disjoint or nested and a lower bound elsewhere.
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::mask::CpuMask;
 use evenkeel::time::Ns;
 use std::sync::Arc;
+
+/// How many tasks with one affinity wait.
+#[derive(Clone, Debug)]
+struct Waiting {
+    weight: u32,
+    allowed: Arc<CpuMask>,
+    count: usize,
+}
 
 /// The instantaneous integral.
 #[derive(Clone, Debug)]
@@ -20,9 +28,15 @@ pub(crate) struct Integral {
     idle: CpuMask,
     nr_idle: usize,
     /// Waiting tasks that may run everywhere.
-    waiting_free: usize,
-    /// The others, by number of CPUs they may use, then by number.
-    waiting_pinned: Vec<(u32, TaskId, Arc<CpuMask>)>,
+    free: usize,
+    /// Waiting tasks pinned to one CPU, by CPU.
+    single: Vec<u32>,
+    /// Idle CPUs with such tasks.
+    idle_single: usize,
+    /// All other waiting tasks by affinity, smallest sets first; sets once met stay, with count 0.
+    sets: Vec<Waiting>,
+    /// How many those are.
+    in_sets: usize,
     /// Idle CPUs that could be filled now; `None` if that has to be counted again.
     fillable: Option<usize>,
     since: Ns,
@@ -39,8 +53,11 @@ impl Integral {
         Self {
             idle: CpuMask::all(ncpus),
             nr_idle: ncpus,
-            waiting_free: 0,
-            waiting_pinned: Vec::new(),
+            free: 0,
+            single: vec![0; ncpus],
+            idle_single: 0,
+            sets: Vec::new(),
+            in_sets: 0,
             fillable: Some(0),
             since: 0,
             wasted: 0,
@@ -74,37 +91,35 @@ impl Integral {
     #[inline]
     pub(crate) fn set_idle(&mut self, cpu: CpuId, idle: bool) {
         self.fillable = None;
+        let single = usize::from(self.single[cpu.index()] > 0);
         if idle {
             self.idle.set(cpu);
             self.nr_idle += 1;
+            self.idle_single += single;
         } else {
             self.idle.clear(cpu);
             self.nr_idle -= 1;
+            self.idle_single -= single;
         }
     }
 
     /// A task starts to wait; `pinned` says where it may run if not everywhere.
     #[inline]
-    pub(crate) fn wait(&mut self, task: TaskId, pinned: Option<&Arc<CpuMask>>) {
+    pub(crate) fn wait(&mut self, pinned: Option<&Arc<CpuMask>>) {
         self.fillable = None;
         match pinned {
-            None => self.waiting_free += 1,
-            Some(allowed) => {
-                let weight = allowed.weight();
-                let at = self.waiting_pinned.partition_point(|entry| (entry.0, entry.1) < (weight, task));
-                self.waiting_pinned.insert(at, (weight, task, allowed.clone()));
-            }
+            None => self.free += 1,
+            Some(allowed) => self.wait_pinned(allowed),
         }
     }
 
     /// A task no longer waits.
     #[inline]
-    pub(crate) fn wait_ends(&mut self, task: TaskId, pinned: bool) {
+    pub(crate) fn wait_ends(&mut self, pinned: Option<&Arc<CpuMask>>) {
         self.fillable = None;
-        if pinned {
-            self.waiting_pinned.retain(|entry| entry.1 != task);
-        } else {
-            self.waiting_free -= 1;
+        match pinned {
+            None => self.free -= 1,
+            Some(allowed) => self.wait_pinned_ends(allowed),
         }
     }
 
@@ -113,22 +128,66 @@ impl Integral {
         (self.wasted, self.violated)
     }
 
+    fn wait_pinned(&mut self, allowed: &Arc<CpuMask>) {
+        if let Some(cpu) = only(allowed) {
+            let count = &mut self.single[cpu.index()];
+            *count += 1;
+            self.idle_single += usize::from(*count == 1 && self.idle.contains(cpu));
+            return;
+        }
+        let at = self.set_of(allowed).unwrap_or_else(|at| {
+            let set = Waiting { weight: allowed.weight(), allowed: allowed.clone(), count: 0 };
+            self.sets.insert(at, set);
+            at
+        });
+        self.sets[at].count += 1;
+        self.in_sets += 1;
+    }
+
+    fn wait_pinned_ends(&mut self, allowed: &Arc<CpuMask>) {
+        if let Some(cpu) = only(allowed) {
+            let count = &mut self.single[cpu.index()];
+            *count -= 1;
+            self.idle_single -= usize::from(*count == 0 && self.idle.contains(cpu));
+            return;
+        }
+        let at = self.set_of(allowed).expect("the task was waiting");
+        self.sets[at].count -= 1;
+        self.in_sets -= 1;
+    }
+
+    /// Where the set is, or belongs.
+    fn set_of(&self, allowed: &CpuMask) -> Result<usize, usize> {
+        let weight = allowed.weight();
+        self.sets.binary_search_by(|set| (set.weight, &*set.allowed).cmp(&(weight, allowed)))
+    }
+
     /// How many idle CPUs could be filled.
     fn count(&mut self) -> usize {
-        let mut matched = 0;
-        if self.nr_idle > 0 && !self.waiting_pinned.is_empty() {
+        let mut matched = self.idle_single;
+        if self.in_sets > 0 && self.nr_idle > matched {
             self.scratch.copy_from(&self.idle);
-            for (_, _, allowed) in &self.waiting_pinned {
-                if let Some(cpu) = self.scratch.first_and(allowed) {
+            if matched > 0 {
+                let single = self.single.iter().enumerate().filter(|(_, count)| **count > 0);
+                single.for_each(|(cpu, _)| self.scratch.clear(CpuId::from_index(cpu)));
+            }
+            for set in &self.sets {
+                for _ in 0..set.count {
+                    let Some(cpu) = self.scratch.first_and(&set.allowed) else { break };
                     self.scratch.clear(cpu);
                     matched += 1;
                 }
             }
         }
-        let fillable = matched + self.waiting_free.min(self.nr_idle - matched);
+        let fillable = matched + self.free.min(self.nr_idle - matched);
         self.fillable = Some(fillable);
         fillable
     }
+}
+
+/// The only CPU of a set, if it has but one.
+fn only(allowed: &CpuMask) -> Option<CpuId> {
+    allowed.first().filter(|&first| allowed.last() == Some(first))
 }
 
 /// How often the checker looks.
@@ -261,6 +320,7 @@ impl Checker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn mask(list: &str) -> Arc<CpuMask> {
         Arc::new(CpuMask::parse_list(list, 4).unwrap())
@@ -272,24 +332,60 @@ mod tests {
         for cpu in 0..2 {
             integral.set_idle(CpuId(cpu), false);
         }
-        integral.wait(TaskId(0), None);
+        integral.wait(None);
         integral.advance(10);
         assert_eq!(integral.totals(), (10, 10));
-        integral.wait(TaskId(1), Some(&mask("0-1")));
+        integral.wait(Some(&mask("0-1")));
         integral.advance(20);
         assert_eq!(integral.totals(), (20, 20), "a task pinned to busy CPUs cannot fill an idle one");
-        integral.wait(TaskId(2), Some(&mask("2")));
-        integral.wait(TaskId(3), Some(&mask("2-3")));
+        integral.wait(Some(&mask("2")));
+        integral.wait(Some(&mask("2-3")));
         integral.advance(21);
         assert_eq!(integral.totals(), (22, 21), "two idle CPUs and three tasks for them");
         integral.set_idle(CpuId(3), false);
-        integral.wait_ends(TaskId(0), false);
+        integral.wait_ends(None);
         integral.advance(24);
         assert_eq!(integral.totals(), (25, 24));
-        integral.wait_ends(TaskId(2), true);
-        integral.wait_ends(TaskId(3), true);
+        integral.wait_ends(Some(&mask("2")));
+        integral.wait_ends(Some(&mask("2-3")));
         integral.advance(100);
         assert_eq!(integral.totals(), (25, 24));
+    }
+
+    proptest! {
+        /// Against the best matching, found by trying all. Chains of sets: the greedy matching is exact.
+        #[test]
+        fn nested_affinities_are_matched_exactly(
+            idle in prop::collection::vec(any::<bool>(), 4),
+            tasks in prop::collection::vec(0usize..6, 0..6),
+        ) {
+            let sets = ["2", "2-3", "0", "0-1", "1", "0-3"];
+            let mut integral = Integral::new(4);
+            let pinned = |set: usize| (set != 5).then(|| mask(sets[set]));
+            for (cpu, &idle) in idle.iter().enumerate() {
+                if !idle {
+                    integral.set_idle(CpuId(cpu as u32), false);
+                }
+            }
+            tasks.iter().for_each(|&set| integral.wait(pinned(set).as_ref()));
+            integral.advance(1);
+            let allowed: Vec<Arc<CpuMask>> = tasks.iter().map(|&set| mask(sets[set])).collect();
+            let free = CpuMask::from_cpus(4, (0..4).filter(|&cpu| idle[cpu as usize]).map(CpuId));
+            prop_assert_eq!(integral.totals().0, best(&allowed, &free));
+            tasks.iter().for_each(|&set| integral.wait_ends(pinned(set).as_ref()));
+            integral.advance(2);
+            prop_assert_eq!(integral.totals().0, best(&allowed, &free), "nobody waits any more");
+        }
+    }
+
+    fn best(tasks: &[Arc<CpuMask>], idle: &CpuMask) -> u64 {
+        let Some((first, rest)) = tasks.split_first() else { return 0 };
+        let with = idle.iter().filter(|&cpu| first.contains(cpu)).map(|cpu| {
+            let mut left = idle.clone();
+            left.clear(cpu);
+            1 + best(rest, &left)
+        });
+        with.max().unwrap_or(0).max(best(rest, idle))
     }
 
     #[test]

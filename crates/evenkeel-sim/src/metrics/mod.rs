@@ -197,8 +197,7 @@ impl Meters {
     /// A task is forked; it waits.
     pub(crate) fn forked(&mut self, now: Ns, pinned: Option<Arc<CpuMask>>) {
         self.integral.advance(now);
-        let task = TaskId::from_index(self.tasks.len());
-        self.integral.wait(task, pinned.as_ref());
+        self.integral.wait(pinned.as_ref());
         let times = TaskTimes { created: now, activations: 1, ..TaskTimes::default() };
         self.tasks.push(TaskMeter { times, mode: Mode::Waiting, since: now, woken: Some(now), pinned });
     }
@@ -213,7 +212,7 @@ impl Meters {
         meter.mode = Mode::Waiting;
         meter.woken = Some(now);
         meter.times.activations += 1;
-        self.integral.wait(task, meter.pinned.as_ref());
+        self.integral.wait(meter.pinned.as_ref());
     }
 
     /// A CPU switches.
@@ -241,7 +240,7 @@ impl Meters {
             if let Some(woken) = meter.woken.take() {
                 meter.times.wake_latency.record(now - woken);
             }
-            self.integral.wait_ends(task, meter.pinned.is_some());
+            self.integral.wait_ends(meter.pinned.as_ref());
         }
         let meter = &mut self.cpus[cpu.index()];
         meter.times.switches += 1;
@@ -262,7 +261,7 @@ impl Meters {
             Leaves::Runnable => {
                 meter.times.involuntary_switches += 1;
                 meter.mode = Mode::Waiting;
-                self.integral.wait(task, meter.pinned.as_ref());
+                self.integral.wait(meter.pinned.as_ref());
             }
             Leaves::Sleeping => {
                 meter.times.voluntary_switches += 1;
@@ -281,8 +280,8 @@ impl Meters {
         self.integral.advance(now);
         let meter = &mut self.tasks[task.index()];
         if meter.mode == Mode::Waiting {
-            self.integral.wait_ends(task, meter.pinned.is_some());
-            self.integral.wait(task, pinned.as_ref());
+            self.integral.wait_ends(meter.pinned.as_ref());
+            self.integral.wait(pinned.as_ref());
         }
         meter.pinned = pinned;
     }

@@ -60,7 +60,7 @@ impl Observer for Tally {
             let count = match reason {
                 MigrateReason::Wakeup => &mut counts.wakeup,
                 MigrateReason::Exec => &mut counts.exec,
-                MigrateReason::Affinity => &mut counts.affinity,
+                MigrateReason::Affinity | MigrateReason::Hotplug => &mut counts.affinity,
                 MigrateReason::Balance => &mut counts.balance,
                 MigrateReason::ActiveBalance => &mut counts.active_balance,
             };

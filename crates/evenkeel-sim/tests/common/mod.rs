@@ -3,6 +3,7 @@
 //! One definition a line: `NAME [xN] [on CPU] [cpus LIST] [nice N] [delay TIME]: OP; OP; ... [forever | times N]`.
 //! `x0` only defines, for `fork NAME`. Objects exist by being named; a barrier's parties stand behind its name.
 #![allow(dead_code, reason = "every test file uses its own part")]
+use core::fmt::Write as _;
 use evenkeel::ids::TaskId;
 use evenkeel::observe::{Event, Observer, Running};
 use evenkeel::time::{MS, Ns, SEC, US};
@@ -10,10 +11,9 @@ use evenkeel::workload::{
     Attributes, Object, ObjectId, ObjectKind, Op, Phase, Policy, Program, Repeat, SpecId, TaskSpec, TimerOp,
     TimerRef, Workload,
 };
-use std::fmt::Write as _;
 
 /// Reads `3ms`, `50us`, `2s`, `7ns`, `0`.
-pub fn time(text: &str) -> Ns {
+pub(crate) fn time(text: &str) -> Ns {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit = match &text[digits..] {
         "" | "ns" => 1,
@@ -26,7 +26,7 @@ pub fn time(text: &str) -> Ns {
 }
 
 /// Reads `0-2,5`.
-pub fn cpus(text: &str) -> Vec<u32> {
+pub(crate) fn cpus(text: &str) -> Vec<u32> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         first.parse::<u32>().unwrap()..=last.parse().unwrap()
@@ -43,7 +43,7 @@ fn object(workload: &mut Workload, name: &str, kind: ObjectKind) -> ObjectId {
 }
 
 /// Reads a workload.
-pub fn workload(text: &str) -> Workload {
+pub(crate) fn workload(text: &str) -> Workload {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let names: Vec<&str> = lines().map(|line| line.split([' ', ':']).next().unwrap()).collect();
     let mut workload = Workload::default();
@@ -112,7 +112,7 @@ fn op(workload: &mut Workload, names: &[&str], words: &[&str]) -> Op {
 
 /// Records switches, with the time in microseconds.
 #[derive(Clone, Debug, Default)]
-pub struct Switches(pub Vec<(Ns, u32, Option<TaskId>, Option<TaskId>)>);
+pub(crate) struct Switches(pub(crate) Vec<(Ns, u32, Option<TaskId>, Option<TaskId>)>);
 
 impl Observer for Switches {
     const ON: bool = true;
@@ -129,7 +129,7 @@ impl Observer for Switches {
 
 impl Switches {
     /// One line per switch: time in us, CPU, who leaves, who comes (`-` is idle or the stopper).
-    pub fn render(&self, name: impl Fn(TaskId) -> String) -> String {
+    pub(crate) fn render(&self, name: impl Fn(TaskId) -> String) -> String {
         let who = |task: Option<TaskId>| task.map_or("-".to_owned(), &name);
         let mut text = String::new();
         for &(now, cpu, prev, next) in &self.0 {

@@ -100,7 +100,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Asks the stopper of the source to push its running task to the CPU that balances; whether it was asked before.
-    pub(super) fn start_active_balance(&mut self, env: &LbEnv) -> bool {
+    pub(super) fn start_active_balance(&mut self, env: &LbEnv, reason: ActiveReason) -> bool {
         let rq = &mut self.rqs[env.src_cpu.index()];
         if rq.active_balance {
             return false;
@@ -115,6 +115,7 @@ impl<O: Observer> Sched<O> {
                 src_cpu: env.src_cpu,
                 dst_cpu: env.this_cpu,
                 curr,
+                reason,
             })
         });
         true

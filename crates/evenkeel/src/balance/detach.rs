@@ -68,8 +68,7 @@ impl<O: Observer> Sched<O> {
                 MigrationType::Task | MigrationType::Misfit => 1,
             };
             let lb_min = self.feat(Features::LB_MIN);
-            // Only machines with unequal capacities have misfit tasks, and those are not run yet.
-            let fits = true;
+            let fits = self.task_fits_cpu(task, self.tasks[task].cpu);
             verdict = size_test(env.migration_type, amount, fits, lb_min, failed, env.imbalance)
                 .map(|rest| (hot, rest));
             if verdict.is_err() && hot {

@@ -5,6 +5,7 @@
 //! due yet ([`BalanceEvent::NotDue`]), the gates of new-idle balancing ([`BalanceEvent::NewIdle`]), the decision to
 //! kick an idle CPU or not ([`BalanceEvent::NohzKick`]). So every stretch in which a CPU stays idle while tasks wait
 //! can be laid at the door of one gate.
+use super::active::ActiveReason;
 use super::choose::{Pick, SrcGroup};
 use super::env::{FbqType, IdleType, LbFlags, MigrationType, Trigger};
 use super::migrate::Refusal;
@@ -172,9 +173,34 @@ pub enum KickOutcome {
     Sent(CpuId),
 }
 
+/// What a CPU that balances for the tickless idle CPUs does for one of them (spec 3 §2.9-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NohzVisit {
+    /// Nothing: it is in the set but not idle.
+    NotIdle,
+    /// Nothing: none of its levels is due before this.
+    NotDue {
+        /// When the first of them is.
+        due: Jiffies,
+    },
+    /// Nothing: only its load was to be refreshed.
+    NotAsked,
+    /// Its levels are walked.
+    Balances,
+}
+
 /// Something about balancing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BalanceEvent {
+    /// A tick has compared the present with the CPU's `next_balance` (spec 3 §2.1).
+    Tick {
+        /// The CPU.
+        cpu: CpuId,
+        /// When the first of its levels is due.
+        due: Jiffies,
+        /// Now; from `due` on the softirq is raised.
+        now: Jiffies,
+    },
     /// A pass begins (`sched_balance_rq`).
     PassBegin {
         /// Its number.
@@ -189,6 +215,12 @@ pub enum BalanceEvent {
         trigger: Trigger,
         /// Failures in a row before.
         nr_balance_failed: u32,
+        /// The level's interval, ms.
+        balance_interval: u64,
+        /// How much busier in percent a group must be.
+        imbalance_pct: u32,
+        /// Failures after which cache-hot tasks move.
+        cache_nice_tries: u32,
     },
     /// Whether it is this CPU's turn.
     Turn {
@@ -231,6 +263,14 @@ pub enum BalanceEvent {
         pass: u64,
         /// The CPU.
         cpu: CpuId,
+        /// Fair tasks there, delayed ones included.
+        h_nr_queued: u32,
+        /// Its load.
+        load: u64,
+        /// Its utilisation as if nothing waited.
+        util: u64,
+        /// Its capacity for fair tasks.
+        capacity: u64,
         /// The verdict.
         verdict: QueueVerdict,
     },
@@ -309,6 +349,8 @@ pub enum BalanceEvent {
         dst_cpu: CpuId,
         /// The running task.
         curr: Option<TaskId>,
+        /// Why.
+        reason: ActiveReason,
     },
     /// The stopper has pushed a task, or not.
     ActiveBalanceEnd {
@@ -318,6 +360,19 @@ pub enum BalanceEvent {
         dst_cpu: CpuId,
         /// The task.
         task: Option<TaskId>,
+    },
+    /// The softirq came by, and a level is due: a pass follows.
+    Due {
+        /// The CPU.
+        cpu: CpuId,
+        /// The level.
+        domain: DomainId,
+        /// Since when it is due.
+        due: Jiffies,
+        /// Now.
+        now: Jiffies,
+        /// The interval is that of a busy CPU.
+        busy: bool,
     },
     /// The softirq came by, but a level is not due.
     NotDue {
@@ -361,6 +416,15 @@ pub enum BalanceEvent {
         cpu: CpuId,
         /// What was asked for.
         flags: NohzFlags,
+    },
+    /// It visits a tickless CPU.
+    NohzVisit {
+        /// The CPU that balances.
+        by: CpuId,
+        /// The tickless CPU.
+        cpu: CpuId,
+        /// What it does there.
+        visit: NohzVisit,
     },
     /// It was told to stop because work has arrived.
     NohzAborted {

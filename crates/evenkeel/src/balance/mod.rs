@@ -25,7 +25,7 @@
 //! CPU 0 now has work; the next idle CPU takes the next turn.
 //!
 //! Everything between the numbers and the decision is a pure function of a [`Search`](stats::Search) over a
-//! [`CpuView`](view::CpuView): it works on a table of numbers as well as on the simulated scheduler. Only `rq`, `detach`,
+//! [`CpuView`](view::CpuView): it works on a table of numbers as well as on the simulated scheduler. Only `rq`, `search`, `detach`,
 //! `active`, `trigger`, `newidle` and `nohz` change anything. Every decision is told to the observer with its numbers and
 //! its rule ([`event`]).
 //!
@@ -44,9 +44,16 @@ pub mod imbalance;
 pub mod migrate;
 pub mod newidle;
 pub mod nohz;
+#[cfg(test)]
+mod nohz_tests;
 pub mod rq;
+mod search;
 pub mod source;
 pub mod stats;
+#[cfg(test)]
+mod stress;
+#[cfg(test)]
+mod tests;
 pub mod trigger;
 pub mod turn;
 pub mod view;

@@ -8,20 +8,29 @@
 //! `_nohz_idle_balance()`, `nohz_newidle_balance()`, `nohz_run_idle_balance()` (spec 3 §2.6-2.10). All CPUs do
 //! housekeeping.
 use super::env::IdleType;
-use super::event::{BalanceEvent, KickOutcome, KickReason};
+use super::event::{BalanceEvent, KickOutcome, KickReason, NohzVisit};
 use super::view::capacity_is_reduced;
 use crate::ids::{CpuId, DomainId};
 use crate::io::{Action, IpiKind};
 use crate::observe::{Event, Observer};
 use crate::rq::NohzFlags;
 use crate::sched::Sched;
-use crate::time::{ms_to_jiffies, time_after, time_after_eq, time_before};
+use crate::time::{Jiffies, ms_to_jiffies, time_after, time_after_eq, time_before};
 
 /// How long refreshed load of idle CPUs is good for, ms (`LOAD_AVG_PERIOD`).
 const LOAD_AVG_PERIOD: u64 = 32;
 
 /// The requests for which an interrupt is sent (`NOHZ_KICK_MASK`).
 const KICK_MASK: NohzFlags = NohzFlags::BALANCE.union(NohzFlags::STATS).union(NohzFlags::NEXT);
+
+/// What is done for an idle CPU whose `next_balance` is `due`.
+fn visit_of(is_due: bool, flags: NohzFlags, due: Jiffies) -> NohzVisit {
+    match (flags.contains(NohzFlags::BALANCE), is_due) {
+        (false, _) => NohzVisit::NotAsked,
+        (true, false) => NohzVisit::NotDue { due },
+        (true, true) => NohzVisit::Balances,
+    }
+}
 
 impl<O: Observer> Sched<O> {
     /// The CPU stops its tick: it joins the tickless idle CPUs (spec 3 §2.6).
@@ -200,6 +209,7 @@ impl<O: Observer> Sched<O> {
         while let Some(cpu) = at {
             at = self.next_tickless(CpuId(cpu.0 + 1), Some(cpu), this_cpu);
             if !self.idle_cpu(cpu) {
+                self.emit_visit(this_cpu, cpu, NohzVisit::NotIdle);
                 continue;
             }
             if !self.idle_cpu(this_cpu) && self.rqs[this_cpu.index()].need_resched {
@@ -209,7 +219,9 @@ impl<O: Observer> Sched<O> {
             if flags.contains(NohzFlags::STATS) {
                 blocked |= self.update_nohz_stats(cpu);
             }
-            if time_after_eq(self.jiffies(), self.rqs[cpu.index()].next_balance) {
+            let is_due = time_after_eq(self.jiffies(), self.rqs[cpu.index()].next_balance);
+            self.emit_visit(this_cpu, cpu, visit_of(is_due, flags, self.rqs[cpu.index()].next_balance));
+            if is_due {
                 self.update_rq_clock(cpu);
                 if flags.contains(NohzFlags::BALANCE) {
                     self.sched_balance_domains(this_cpu, cpu, IdleType::Idle);
@@ -234,6 +246,10 @@ impl<O: Observer> Sched<O> {
             }
         }
         self.nohz.has_blocked |= blocked;
+    }
+
+    fn emit_visit(&mut self, by: CpuId, cpu: CpuId, visit: NohzVisit) {
+        self.emit(|_| Event::Balance(BalanceEvent::NohzVisit { by, cpu, visit }));
     }
 
     /// The next tickless CPU from `from` on, in wrap order after `this_cpu`; `last` is the CPU visited before.

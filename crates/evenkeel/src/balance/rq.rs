@@ -1,10 +1,13 @@
 //! One balancing pass: one level, on behalf of one CPU.
 //!
-//! 1. Is it this CPU's turn to balance for its group? 2. Which group, 3. which queue to take from? 4. Detach tasks there
-//! and attach them here; 5. if a task may only run on a sibling of this CPU, go on with that as the destination; 6. if
-//! the whole queue is pinned, search again without it. 7. If nothing moved, count the failure and perhaps have the
-//! running task pushed. 8. Set the level's interval: short after an attempt, twice as long after a pass that found
-//! nothing to do.
+//! 1. Is it this CPU's turn to balance for its group?
+//! 2. Which group to take from?
+//! 3. Which queue of that group?
+//! 4. Detach tasks there and attach them here.
+//! 5. If a task may only run on a sibling of this CPU, go on with that as the destination.
+//! 6. If the whole queue is pinned, search again without it.
+//! 7. If nothing moved, count the failure and perhaps have the running task pushed.
+//! 8. Set the level's interval: short after an attempt, twice as long after a pass that found nothing to do.
 //!
 //! Example: 4 CPUs, three tasks pinned to CPU 1, CPU 0 idle: the pass finds queue 1, no task may move, it searches again
 //! without CPU 1, finds nothing, and doubles its interval from 4 to 8 ms.
@@ -12,13 +15,10 @@
 //! In the kernel: `sched_balance_rq()` (spec 3 §3). Locks are not modelled, so a queue cannot empty between two looks.
 use super::env::{FbqType, IdleType, LbEnv, LbFlags, MigrationType, PassResult, Trigger};
 use super::event::{BalanceEvent, PassOutcome};
-use super::source::SrcRq;
-use super::stats::{Search, nr_idle_scan};
-use crate::ids::{CpuId, DomainId, GroupId};
-use crate::kernel::Features;
+use super::stats::Search;
+use crate::ids::{CpuId, DomainId};
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
-use crate::time::time_after_eq;
 use crate::topology::LbCounters;
 
 /// Longest interval of a level with pinned tasks, ms (`MAX_PINNED_INTERVAL`).
@@ -114,6 +114,9 @@ impl<O: Observer> Sched<O> {
                 idle,
                 trigger,
                 nr_balance_failed: sched.topo.domains[sd.index()].nr_balance_failed,
+                balance_interval: sched.topo.domains[sd.index()].balance_interval,
+                imbalance_pct: sched.topo.domains[sd.index()].imbalance_pct,
+                cache_nice_tries: sched.topo.domains[sd.index()].cache_nice_tries,
             })
         });
         env
@@ -164,121 +167,6 @@ impl<O: Observer> Sched<O> {
         let turn = self.search(env).should_we_balance();
         self.emit(|_| Event::Balance(BalanceEvent::Turn { pass: env.pass, dst_cpu: env.dst_cpu, turn }));
         turn.is_for(env.dst_cpu)
-    }
-
-    /// Steps 4 to 6: the group and the queue to take from.
-    fn find_source(&mut self, env: &mut LbEnv) -> Result<CpuId, PassOutcome> {
-        let Some(group) = self.sched_balance_find_src_group(env) else {
-            let counters = self.lb_counters(env);
-            counters.nobusyg = counters.nobusyg.wrapping_add(1);
-            return Err(PassOutcome::NoSrcGroup);
-        };
-        let Some(src_cpu) = self.sched_balance_find_src_rq(env, group) else {
-            let counters = self.lb_counters(env);
-            counters.nobusyq = counters.nobusyq.wrapping_add(1);
-            return Err(PassOutcome::NoSrcQueue);
-        };
-        assert!(src_cpu != env.dst_cpu, "the source of a pass is never its destination");
-        let imbalance = env.imbalance as u32;
-        let counters = self.lb_counters(env);
-        let counter = match env.migration_type {
-            MigrationType::Load => &mut counters.imbalance_load,
-            MigrationType::Util => &mut counters.imbalance_util,
-            MigrationType::Task => &mut counters.imbalance_task,
-            MigrationType::Misfit => &mut counters.imbalance_misfit,
-        };
-        *counter = counter.wrapping_add(imbalance);
-        Ok(src_cpu)
-    }
-
-    /// Sums up the groups and chooses the one to take from (spec 3 §4, §5).
-    fn sched_balance_find_src_group(&mut self, env: &mut LbEnv) -> Option<GroupId> {
-        let first = self.topo.domains[env.sd.index()].groups;
-        let mut sds = self.search(env).new_stats();
-        let mut group = first;
-        loop {
-            self.refresh_capacity(env, group);
-            let (stats, pick) = self.search(env).visit(&mut sds, group);
-            self.emit(|_| Event::Balance(BalanceEvent::Group { pass: env.pass, group, stats, pick }));
-            group = self.topo.groups[group.index()].next;
-            if group == first {
-                break;
-            }
-        }
-        env.cost += self.cost.cpu * u64::from(self.topo.domains[env.sd.index()].span_weight);
-        self.search(env).finish(&mut sds);
-        env.fbq_type = sds.fbq_type;
-        if self.topo.domains[env.sd.index()].parent.is_none() {
-            let root = self.topo.cpus[env.dst_cpu.index()].root;
-            self.topo.roots[root.index()].overloaded = sds.overloaded;
-        }
-        self.update_idle_cpu_scan(env, sds.sum_util);
-        let verdict = self.search(env).find_src_group(&mut sds);
-        env.imbalance = verdict.imbalance.filter(|_| verdict.group.is_some()).map_or(0, |found| found.amount);
-        if let Some(migration_type) = verdict.imbalance.and_then(|imbalance| imbalance.migration_type) {
-            env.migration_type = migration_type;
-        }
-        self.emit(|_| {
-            Event::Balance(BalanceEvent::SrcGroup {
-                pass: env.pass,
-                busiest: sds.busiest,
-                local_avg_load: sds.local_stat.avg_load,
-                domain_avg_load: sds.avg_load,
-                fbq_type: sds.fbq_type,
-                verdict,
-            })
-        });
-        verdict.group
-    }
-
-    /// The local group's capacity is brought up to date, on new-idle passes only now and then.
-    fn refresh_capacity(&mut self, env: &LbEnv, group: GroupId) {
-        let group = &self.topo.groups[group.index()];
-        let next_update = self.topo.capacities[group.sgc.index()].next_update;
-        if group.span.contains(env.dst_cpu)
-            && (env.idle != IdleType::NewlyIdle || time_after_eq(self.jiffies(), next_update))
-        {
-            self.update_group_capacity(env.sd, env.dst_cpu);
-        }
-    }
-
-    /// Tells wake-ups how far to search in the cache that this level spans (spec 3 §4.6).
-    fn update_idle_cpu_scan(&mut self, env: &LbEnv, sum_util: u64) {
-        let (domain, pointers) = (&self.topo.domains[env.sd.index()], &self.topo.cpus[env.dst_cpu.index()]);
-        if !self.feat(Features::SIS_UTIL)
-            || env.idle == IdleType::NewlyIdle
-            || domain.span_weight != pointers.sd_llc_size
-        {
-            return;
-        }
-        if let Some(shared) = pointers.sd_llc_shared {
-            let limit = nr_idle_scan(sum_util, domain.span_weight, domain.imbalance_pct);
-            self.topo.shared[shared.index()].nr_idle_scan = limit;
-        }
-    }
-
-    /// Chooses the queue to take from (spec 3 §6).
-    fn sched_balance_find_src_rq(&mut self, env: &LbEnv, group: GroupId) -> Option<CpuId> {
-        let mut choice = SrcRq::new(env.imbalance, env.migration_type, env.fbq_type);
-        let span = self.topo.groups[group.index()].span.clone();
-        for cpu in span.iter() {
-            if !self.scratch.lb_cpus.contains(cpu) {
-                continue;
-            }
-            let verdict = choice.consider(&self.search(env), cpu);
-            self.emit(|_| Event::Balance(BalanceEvent::Queue { pass: env.pass, cpu, verdict }));
-        }
-        let best = choice.best();
-        self.emit(|sched| {
-            Event::Balance(BalanceEvent::SrcQueue {
-                pass: env.pass,
-                cpu: best,
-                nr_running: best.map_or(0, |cpu| sched.rqs[cpu.index()].nr_running),
-                imbalance: env.imbalance,
-                migration_type: env.migration_type,
-            })
-        });
-        best
     }
 
     /// Step 7 and the limit of step 8; a queue with a single task has nothing to detach.
@@ -347,14 +235,14 @@ impl<O: Observer> Sched<O> {
                 *failed = failed.wrapping_add(1);
             }
             let needed = self.search(env).need_active_balance(env.src_cpu, env.migration_type);
-            if needed.is_some() {
+            if let Some(reason) = needed {
                 let curr = self.rqs[env.src_cpu.index()].curr;
                 // The idle task and the stopper may only run where they are.
                 let movable = curr.is_some_and(|curr| self.tasks[curr].allowed.contains(env.this_cpu));
                 if !movable {
                     return Err(PassOutcome::CurrPinned);
                 }
-                if self.start_active_balance(env) {
+                if self.start_active_balance(env, reason) {
                     outcome = PassOutcome::ActiveBalance;
                 }
             }

@@ -38,8 +38,8 @@ pub fn update_newidle_stats(domain: &mut Domain, success: u32) {
     }
 }
 
-/// Keeps the maximum of a level's new-idle costs, which decays by about 1 % a second; whether it decayed now. `cost` 0
-/// only decays (spec 3 §2.5). `count` says that passes are counted for the ratio (`NI_RANDOM`).
+/// Keeps the maximum of a level's new-idle costs, which decays by about 1 % a second; whether it decayed now. A pass
+/// that cost something is counted with its `success`; `cost` 0 only decays (spec 3 §2.5).
 pub fn update_newidle_cost(domain: &mut Domain, cost: Ns, success: u32, now: Jiffies, hz: u32) -> bool {
     if cost != 0 {
         update_newidle_stats(domain, success);
@@ -66,7 +66,9 @@ impl<O: Observer> Sched<O> {
         if self.topo.cpus[cpu.index()].base.is_none() || !rq.active {
             return;
         }
-        if time_after_eq(now, rq.next_balance) {
+        let due = rq.next_balance;
+        self.emit(|_| Event::Balance(BalanceEvent::Tick { cpu, due, now }));
+        if time_after_eq(now, due) {
             self.raise_softirq(cpu);
         }
         self.nohz_balancer_kick(cpu);
@@ -153,6 +155,7 @@ impl<O: Observer> Sched<O> {
             self.emit(|_| Event::Balance(BalanceEvent::NotDue { cpu, domain: sd, due, now }));
             return;
         }
+        self.emit(|_| Event::Balance(BalanceEvent::Due { cpu, domain: sd, due, now, busy: *busy }));
         self.balance_running |= serialize;
         let pass = self.sched_balance_rq(on_cpu, cpu, sd, *idle);
         *continue_balancing = pass.continue_balancing;

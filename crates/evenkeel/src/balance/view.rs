@@ -212,7 +212,7 @@ impl<O: Observer> CpuView for Sched<O> {
         self.rqs[cpu.index()].arch_capacity
     }
     fn asym_priority(&self, cpu: CpuId) -> i32 {
-        -(cpu.0 as i32)
+        self.asym_priorities[cpu.index()]
     }
     fn misfit_task_load(&self, cpu: CpuId) -> u64 {
         self.rqs[cpu.index()].misfit_task_load

@@ -3,8 +3,9 @@
 //! In the kernel: `wake_affine`, `wake_affine_idle`, `wake_affine_weight`. Specified in spec 4 §6.
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::kernel::Features;
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::sched::Sched;
+use crate::select::steps::{AffineRule, PlacementStep};
 
 /// What the comparison of weights looks at.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +44,18 @@ impl<O: Observer> Sched<O> {
         sync: bool,
     ) -> CpuId {
         let mut chosen = None;
-        if self.feat(Features::WA_IDLE) {
-            chosen = self.wake_affine_idle(this, prev, sync);
+        let mut rule = AffineRule::Weight;
+        if self.feat(Features::WA_IDLE)
+            && let Some((cpu, idle_rule)) = self.wake_affine_idle(this, prev, sync)
+        {
+            (chosen, rule) = (Some(cpu), idle_rule);
         }
         if chosen.is_none() && self.feat(Features::WA_WEIGHT) {
             chosen = self.wake_affine_weight(domain, task, this, prev, sync);
         }
+        let target = chosen.filter(|&cpu| cpu == this).unwrap_or(prev);
+        let step = PlacementStep::Affine { this, prev, target, rule };
+        self.emit(|_| Event::Placement { task, step });
         if chosen != Some(this) {
             return prev;
         }
@@ -57,16 +64,17 @@ impl<O: Observer> Sched<O> {
         this
     }
 
-    fn wake_affine_idle(&self, this: CpuId, prev: CpuId, sync: bool) -> Option<CpuId> {
+    fn wake_affine_idle(&self, this: CpuId, prev: CpuId, sync: bool) -> Option<(CpuId, AffineRule)> {
         // An idle waking CPU means an interrupt: that says nothing about where the task's data is.
         if self.idle_cpu(this) && self.topo.cpus_share_cache(this, prev) {
-            return Some(if self.idle_cpu(prev) { prev } else { this });
+            let target = if self.idle_cpu(prev) { prev } else { this };
+            return Some((target, AffineRule::ThisIdle));
         }
         let delayed = self.root(this).h_nr_delayed;
         if sync && self.rqs[this.index()].nr_running - delayed == 1 {
-            return Some(this);
+            return Some((this, AffineRule::Sync));
         }
-        self.idle_cpu(prev).then_some(prev)
+        self.idle_cpu(prev).then_some((prev, AffineRule::PrevIdle))
     }
 
     fn wake_affine_weight(

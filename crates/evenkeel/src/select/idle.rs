@@ -5,12 +5,13 @@
 //! busy the cache's CPUs are: at full utilisation nothing is searched at all.
 //!
 //! In the kernel: `select_idle_sibling`, `select_idle_cpu`, `select_idle_core`, `select_idle_smt`. Specified in spec 4 §7
-//! and §8. Left out: capacity fitness, core scheduling, stacking on per-CPU kernel threads (there are none).
+//! and §8. Left out: core scheduling, stacking on per-CPU kernel threads (there are none).
 use super::SelectReason;
+use super::steps::{AskedAs, PlacementStep};
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::kernel::Features;
 use crate::mask::CpuMask;
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::topology::SdFlags;
 
@@ -29,8 +30,15 @@ impl Budget {
 
 impl<O: Observer> Sched<O> {
     /// Whether a wake-up may use the CPU as idle: it is, or runs only tasks of the idle policy.
-    fn usable(&self, cpu: CpuId) -> bool {
+    pub(super) fn usable(&self, cpu: CpuId) -> bool {
         self.idle_cpu(cpu) || self.sched_idle_cpu(cpu)
+    }
+
+    /// Whether it is usable and big enough for the task; told to the observer.
+    fn ask(&mut self, task: TaskId, cpu: CpuId, role: AskedAs) -> bool {
+        let (idle, fits) = (self.usable(cpu), self.task_fits_cpu(task, cpu));
+        self.emit(|_| Event::Placement { task, step: PlacementStep::Asked { cpu, role, idle, fits } });
+        idle && fits
     }
 
     /// The CPU for a task that wakes up, near `target`; `prev` is where it was (spec 4 §7).
@@ -41,12 +49,15 @@ impl<O: Observer> Sched<O> {
         prev: CpuId,
         target: CpuId,
     ) -> (CpuId, SelectReason) {
-        if self.usable(target) {
+        if self.topo.asym_capacity {
+            self.sync_entity_load_avg(task);
+        }
+        if self.ask(task, target, AskedAs::Target) {
             return (target, SelectReason::IdleTarget);
         }
         let clusters = self.topo.cluster_active;
         let mut prev_near = None;
-        if prev != target && self.topo.cpus_share_cache(prev, target) && self.usable(prev) {
+        if prev != target && self.topo.cpus_share_cache(prev, target) && self.ask(task, prev, AskedAs::Prev) {
             if !clusters || self.topo.cpus_share_resources(prev, target) {
                 return (prev, SelectReason::IdlePrev);
             }
@@ -57,13 +68,21 @@ impl<O: Observer> Sched<O> {
         if recent != prev
             && recent != target
             && self.topo.cpus_share_cache(recent, target)
-            && self.usable(recent)
+            && self.ask(task, recent, AskedAs::Recent)
             && self.tasks[task].allowed.contains(recent)
         {
             if !clusters || self.topo.cpus_share_resources(recent, target) {
                 return (recent, SelectReason::IdleRecent);
             }
             recent_near = Some(recent);
+        }
+        if self.topo.asym_capacity
+            && let Some(domain) = self.topo.cpus[target.index()].sd_asym_cpucapacity
+        {
+            return match self.select_idle_capacity(task, domain, target) {
+                Some(cpu) => (cpu, SelectReason::IdleCapacity),
+                None => (target, SelectReason::Target),
+            };
         }
         let Some(llc) = self.topo.cpus[target.index()].sd_llc else {
             return (target, SelectReason::Target);
@@ -114,7 +133,10 @@ impl<O: Observer> Sched<O> {
         if self.feat(Features::SIS_UTIL)
             && let Some(shared) = self.topo.cpus[target.index()].sd_llc_shared
         {
-            budget.left = i64::from(self.topo.shared[shared.index()].nr_idle_scan) + 1;
+            let limit = self.topo.shared[shared.index()].nr_idle_scan;
+            let step = PlacementStep::Scan { domain: llc, for_core: has_idle_cores, limit };
+            self.emit(|_| Event::Placement { task, step });
+            budget.left = i64::from(limit) + 1;
             if budget.left == 1 {
                 return None;
             }

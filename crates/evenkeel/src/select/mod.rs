@@ -11,7 +11,7 @@
 //! synchronous and the writer runs alone, so the target is CPU 1, and the reader goes to an idle CPU near it.
 //!
 //! In the kernel: `select_task_rq`, `select_task_rq_fair`. Specified in spec 4 §3 and §5. Left out: energy-aware
-//! placement, capacity fitness, core scheduling.
+//! placement, utilisation clamps, core scheduling.
 use crate::ids::{CpuId, TaskId};
 use crate::observe::{Event, Observer, SelectKind};
 use crate::sched::Sched;
@@ -19,8 +19,10 @@ use crate::time::{Jiffies, time_after};
 use crate::topology::SdFlags;
 
 mod affine;
+pub mod capacity;
 mod idle;
 mod slow;
+pub mod steps;
 
 /// Why a CPU was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +49,8 @@ pub enum SelectReason {
     IdleCore,
     /// A CPU of the last-level cache was idle.
     IdleCpu,
+    /// An idle CPU that is large enough, or the largest idle one.
+    IdleCapacity,
     /// Nothing idle was found: the target.
     Target,
 }
@@ -83,18 +87,8 @@ impl<O: Observer> Sched<O> {
         chosen
     }
 
-    fn is_cpu_allowed(&self, task: TaskId, cpu: CpuId) -> bool {
+    pub(crate) fn is_cpu_allowed(&self, task: TaskId, cpu: CpuId) -> bool {
         self.tasks[task].allowed.contains(cpu) && self.rqs[cpu.index()].active
-    }
-
-    /// The lowest allowed CPU of the task's node, else the lowest allowed one (spec 4 §3.3).
-    fn select_fallback_rq(&self, near: CpuId, task: TaskId) -> CpuId {
-        let node = &self.node_cpus[self.node_of[near.index()] as usize];
-        let fits = |cpu: &CpuId| self.is_cpu_allowed(task, *cpu);
-        node.iter()
-            .find(fits)
-            .or_else(|| self.tasks[task].allowed.iter().find(fits))
-            .expect("a task is allowed on an active CPU")
     }
 
     fn select_with_reason(

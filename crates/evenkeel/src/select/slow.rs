@@ -5,14 +5,15 @@
 //! least loaded.
 //!
 //! In the kernel: `sched_balance_find_dst_cpu`, `sched_balance_find_dst_group`, `sched_balance_find_dst_group_cpu`.
-//! Specified in spec 4 §9. Left out: idle states (none is known, so the latest idle CPU wins), capacity fitness,
-//! preferred NUMA nodes.
+//! Specified in spec 4 §9. Left out: idle states (none is known, so the latest idle CPU wins), preferred
+//! NUMA nodes.
 use crate::balance::choose::adjust_numa_imbalance;
 use crate::balance::classify::{GroupType, group_classify};
 use crate::balance::stats::SgStats;
 use crate::ids::{CpuId, DomainId, GroupId, TaskId};
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::sched::Sched;
+use crate::select::steps::PlacementStep;
 use crate::task::OnRq;
 use crate::topology::SdFlags;
 
@@ -25,6 +26,23 @@ struct DstStats {
     util: u64,
     idle_cpus: u32,
     sum_nr_running: u32,
+    max_capacity: u64,
+}
+
+impl DstStats {
+    /// As observers are told.
+    fn step(&self, domain: DomainId, local: bool) -> PlacementStep {
+        PlacementStep::Group {
+            domain,
+            group: self.group,
+            local,
+            kind: self.kind,
+            avg_load: self.avg_load,
+            util: self.util,
+            idle_cpus: self.idle_cpus,
+            nr_running: self.sum_nr_running,
+        }
+    }
 }
 
 /// The domain-wide inputs of the choice between the own group and the best other one.
@@ -63,10 +81,14 @@ impl<O: Observer> Sched<O> {
             }
             let weight = domain.span_weight;
             let Some(group) = self.find_dst_group(id, task, cpu) else {
+                let step = PlacementStep::Descend { domain: id, to: None, cpu };
+                self.emit(|_| Event::Placement { task, step });
                 level = child;
                 continue;
             };
             chosen = self.find_dst_group_cpu(group, task, cpu);
+            let step = PlacementStep::Descend { domain: id, to: Some(group), cpu: chosen };
+            self.emit(|_| Event::Placement { task, step });
             if chosen == cpu {
                 level = child;
                 continue;
@@ -98,6 +120,7 @@ impl<O: Observer> Sched<O> {
             if members.span.intersects(&self.tasks[task].allowed) {
                 let is_local = members.span.contains(cpu);
                 let stats = self.dst_stats(id, group, task);
+                self.emit(|_| Event::Placement { task, step: stats.step(id, is_local) });
                 if is_local {
                     local = Some(stats);
                 } else if replaces(&stats, idlest.as_ref()) {
@@ -127,10 +150,13 @@ impl<O: Observer> Sched<O> {
         let imbalance_pct = self.topo.domains[id.index()].imbalance_pct;
         let members = &self.topo.groups[group.index()];
         let (span, sgc) = (members.span.clone(), &self.topo.capacities[members.sgc.index()]);
-        let imbalance = sgc.imbalance;
+        let (imbalance, max_capacity) = (sgc.imbalance, sgc.max_capacity);
+        let asym = self.topo.domains[id.index()].flags.contains(SdFlags::ASYM_CPUCAPACITY);
         let mut stats = SgStats {
             group_capacity: sgc.capacity,
             group_weight: members.group_weight,
+            // Too big for all of the group, until a CPU is found that it fits.
+            group_misfit_task_load: u64::from(asym),
             ..SgStats::default()
         };
         let allowed = self.tasks[task].allowed.clone();
@@ -143,6 +169,9 @@ impl<O: Observer> Sched<O> {
             stats.sum_nr_running += nr_running;
             if nr_running == 0 && self.idle_cpu_without(cpu, task) {
                 stats.idle_cpus += 1;
+            }
+            if asym && self.task_fits_cpu(task, cpu) {
+                stats.group_misfit_task_load = 0;
             }
         }
         let kind = group_classify(imbalance_pct, imbalance, &stats);
@@ -157,6 +186,7 @@ impl<O: Observer> Sched<O> {
             util: stats.group_util,
             idle_cpus: stats.idle_cpus,
             sum_nr_running: stats.sum_nr_running,
+            max_capacity,
         }
     }
 
@@ -206,6 +236,7 @@ fn replaces(new: &DstStats, best: Option<&DstStats>) -> bool {
         GroupType::HasSpare => {
             new.idle_cpus > best.idle_cpus || (new.idle_cpus == best.idle_cpus && new.util < best.util)
         }
+        GroupType::MisfitTask => new.max_capacity > best.max_capacity,
         _ => false,
     }
 }
@@ -233,6 +264,7 @@ fn leave_local(local: &DstStats, idlest: &DstStats, rules: &DstRules) -> bool {
             }
             local.idle_cpus < idlest.idle_cpus
         }
+        GroupType::MisfitTask => local.max_capacity < idlest.max_capacity,
         _ => false,
     }
 }
@@ -249,6 +281,7 @@ mod tests {
             util: 0,
             idle_cpus: 0,
             sum_nr_running: 8,
+            max_capacity: 1024,
         }
     }
 

@@ -8,9 +8,9 @@
 //! sleeps until then, otherwise the use was missed and, unless the timer is absolute, `next` becomes the present.
 //! With a period of 10 ms, a use at 4 ms sleeps until 10; the next, at 26 ms, was missed by 6: relative timers go on
 //! with 36, absolute ones with 30.
+use super::{Doing, Simulation};
 use crate::error::SimError;
 use crate::program::{Clock, Level, Step};
-use crate::simulation::{Doing, Simulation};
 use crate::timers::{Kind, Timer};
 use crate::turns::Costs;
 use evenkeel::ids::{CpuId, TaskId};
@@ -31,7 +31,7 @@ enum Flow {
 
 impl<O: Observer> Simulation<O> {
     /// The program running on `cpu` has executed what it had to: it goes on.
-    pub(crate) fn run_program(&mut self, cpu: CpuId) -> Result<(), SimError> {
+    pub(super) fn run_program(&mut self, cpu: CpuId) -> Result<(), SimError> {
         let task = self.cpus[cpu.index()].running.expect("a burst ends on a CPU that runs a task");
         self.instances[task.index()].doing = Doing::Next;
         while self.step_program(cpu, task)? == Flow::Go {}

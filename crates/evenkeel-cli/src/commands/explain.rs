@@ -1,0 +1,142 @@
+//! `evenkeel explain`: why did it do that?
+use crate::output::{self, Answer};
+use crate::scene::{self, Scene};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::observe::{Observer, Silent};
+use evenkeel::time::Ns;
+use evenkeel_formats::diagnostic::near_match;
+use evenkeel_formats::scenario::parse_duration;
+use evenkeel_report::explain::idle::IdleObserver;
+use evenkeel_report::explain::pass::{PassObserver, Which};
+use evenkeel_report::explain::task::TaskObserver;
+use evenkeel_report::explain::{Facts, at};
+use evenkeel_sim::Simulation;
+use serde_json::Value;
+
+/// Explain one balancing pass, one task's moves and waits, or every moment a CPU idled while a task waited
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    scene: scene::SceneArgs,
+    #[command(flatten)]
+    what: What,
+    /// With --at: the CPU for which the pass is made
+    #[arg(long, value_name = "CPU", requires = "at")]
+    cpu: Option<u32>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// The balancing pass of this number
+    #[arg(long, value_name = "N")]
+    pass: Option<u64>,
+    /// The first balancing pass at this time or later, such as 254ms, on behalf of --cpu
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "cpu")]
+    at: Option<Ns>,
+    /// This task, by name or number: why each of its moves, and why not while it waited
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
+    /// Every stretch in which a CPU idled while a task that may run there waited, and what kept them apart
+    #[arg(long)]
+    idle: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel explain examples/scenarios/skew16.toml --idle
+  evenkeel explain examples/scenarios/skew16.toml --at 254ms --cpu 1
+  evenkeel explain examples/scenarios/pingpong.toml --task ping-0
+  evenkeel explain examples/scenarios/skew16.toml --pass 12 --format json
+
+Passes are numbered from 1 in the order in which a run makes them.";
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Format {
+    /// Sentences and tables for people
+    Text,
+    /// The same for programs, with stable names
+    Json,
+}
+
+fn time(text: &str) -> Result<Ns, String> {
+    parse_duration(text).ok_or_else(|| String::from("expected a time such as 254ms or 1.5s"))
+}
+
+pub(crate) fn run(args: &Args) -> Result<Answer> {
+    let scene = Scene::load(&args.scene)?;
+    let facts = Facts::new(&scene.machine, &scene.setup.kernel)?;
+    let (text, json) = match &args.what {
+        What { pass: Some(number), .. } => pass(&scene, facts, Which::Number(*number))?,
+        What { at: Some(time), .. } => {
+            let cpu = args.cpu.unwrap_or_default();
+            if cpu as usize >= scene.machine.nr_cpus() {
+                bail!("--cpu {cpu}: the machine has CPUs 0-{}", scene.machine.nr_cpus() - 1);
+            }
+            pass(&scene, facts, Which::At(*time, CpuId(cpu)))?
+        }
+        What { task: Some(name), .. } => task(&scene, facts, name)?,
+        _ => idle(&scene, facts)?,
+    };
+    Ok(match args.format {
+        Format::Text => text,
+        Format::Json => format!("{json:#}\n"),
+    }
+    .into())
+}
+
+fn names<O: Observer>(simulation: &Simulation<O>) -> Vec<String> {
+    simulation.sched().tasks().iter().map(|(task, _)| simulation.task_name(task)).collect()
+}
+
+fn idle(scene: &Scene, facts: Facts) -> Result<(String, Value)> {
+    let simulation = scene.simulate(IdleObserver::new(facts), |_| false)?;
+    let now = simulation.now();
+    let (observer, _) = simulation.into_parts();
+    let report = observer.finish(now);
+    Ok((report.text(output::page()), report.json()))
+}
+
+fn pass(scene: &Scene, facts: Facts, which: Which) -> Result<(String, Value)> {
+    let observer = PassObserver::new(facts, which);
+    let simulation = scene.simulate(observer, |simulation| simulation.observer().is_done())?;
+    let (names, now) = (names(&simulation), simulation.now());
+    let (observer, _) = simulation.into_parts();
+    let last = observer.last_pass();
+    match (observer.finish(names), which) {
+        (Some(story), _) => Ok((story.text(output::page()), story.json())),
+        (None, Which::Number(number)) => {
+            bail!("there is no pass {number}: the run made {last} until {}", at(now))
+        }
+        (None, Which::At(from, cpu)) => {
+            bail!("no pass was made for CPU {cpu} between {} and {}, where the run ends", at(from), at(now))
+        }
+    }
+}
+
+fn task(scene: &Scene, facts: Facts, name: &str) -> Result<(String, Value)> {
+    // Names are known only when the tasks are there: a first run finds the number.
+    let simulation = scene.simulate(Silent, |_| false)?;
+    let names = names(&simulation);
+    let by_number = || name.parse().ok().filter(|&number: &usize| number < names.len());
+    let Some(number) = names.iter().position(|other| other == name).or_else(by_number) else {
+        let near = near_match(name, names.iter().map(String::as_str));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        bail!(
+            "no task is called `{name}`, and there are numbers 0 to {}{near}",
+            names.len().saturating_sub(1)
+        );
+    };
+    let task = TaskId::from_index(number);
+    let simulation = scene.simulate(TaskObserver::new(facts, task), |_| false)?;
+    let now = simulation.now();
+    let (observer, _) = simulation.into_parts();
+    let story = observer.finish(now, names);
+    Ok((story.text(output::page()), story.json()))
+}

@@ -1,0 +1,248 @@
+//! The state at the beginning of a search, rebuilt from a record, and the search itself.
+use super::{Check, Checked, Inferred};
+use crate::recording::decisions::{Attempt, LbRecord, RecordedStats, parse_mask};
+use evenkeel::balance::env::{FbqType, IdleType, MigrationType};
+use evenkeel::balance::stats::{Search, SgStats};
+use evenkeel::balance::view::CpuRow;
+use evenkeel::ids::{CpuId, DomainId, GroupId};
+use evenkeel::mask::CpuMask;
+use evenkeel::topology::Domains;
+
+/// The CPUs' numbers, the candidates and the level.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) rows: Vec<CpuRow>,
+    pub(super) cpus: CpuMask,
+    pub(super) sd: DomainId,
+    pub(super) dst_cpu: CpuId,
+    pub(super) idle: IdleType,
+    /// Everything that `idle_cpu` depends on is in the record.
+    pub(super) idle_is_known: bool,
+}
+
+/// What our search found.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) group: Option<GroupId>,
+    pub(super) imbalance: i64,
+    pub(super) migration_type: MigrationType,
+    pub(super) fbq_type: FbqType,
+}
+
+impl State {
+    /// Rebuilds the state; `None` (and a difference) if the record does not fit the machine.
+    pub(super) fn rebuild(
+        check: &mut Check<'_>,
+        topo: &mut Domains,
+        record: &LbRecord,
+        attempt: &Attempt,
+    ) -> Option<Self> {
+        let ncpus = topo.cpus.len();
+        let dst_cpu = CpuId(record.dst_cpu);
+        let known = dst_cpu.index() < ncpus && attempt.rq.len() == ncpus;
+        if !check.same(Checked::Level, "the machine's CPUs", attempt.rq.len(), ncpus) || !known {
+            return None;
+        }
+        let level = topo.chain(dst_cpu).find(|sd| topo.domains[sd.index()].name == record.level);
+        let idle = match record.idle.as_str() {
+            "busy" => Some(IdleType::NotIdle),
+            "idle" => Some(IdleType::Idle),
+            "newly_idle" => Some(IdleType::NewlyIdle),
+            _ => None,
+        };
+        let cpus = parse_mask(&attempt.cpus, ncpus);
+        let (Some(sd), Some(idle), Some(cpus)) = (level, idle, cpus) else {
+            check.same(Checked::Level, "level, idle type and mask", record.level.as_str(), "not known");
+            return None;
+        };
+        let domain = &mut topo.domains[sd.index()];
+        domain.nr_balance_failed = record.nr_balance_failed;
+        check.same(Checked::Level, "imbalance_pct", record.imbalance_pct, domain.imbalance_pct);
+        let mut state = Self { rows: rows(topo, attempt), cpus, sd, dst_cpu, idle, idle_is_known: true };
+        if idle == IdleType::NewlyIdle {
+            // The previous task is still current.
+            state.rows[dst_cpu.index()].idle = false;
+        }
+        state.fill_capacities(topo);
+        let sds = &attempt.sds;
+        let busiest = sds.busiest.as_ref().zip(sds.busiest_stat.as_ref());
+        for (mask, stats) in busiest.into_iter().chain([(&sds.local, &sds.local_stat)]) {
+            if let Some(group) = state.group(topo, mask) {
+                state.infer(check, topo, group, stats, &attempt.rq);
+            }
+        }
+        Some(state)
+    }
+
+    /// The group of the level with this mask.
+    fn group(&self, topo: &Domains, mask: &str) -> Option<GroupId> {
+        let mask = parse_mask(mask, topo.cpus.len())?;
+        topo.ring(topo.domains[self.sd.index()].groups).find(|group| *topo.groups[group.index()].span == mask)
+    }
+
+    /// Group capacities as sums of their CPUs' present ones.
+    fn fill_capacities(&self, topo: &mut Domains) {
+        let groups: Vec<GroupId> = topo.ring(topo.domains[self.sd.index()].groups).collect();
+        for group in groups {
+            let group = &topo.groups[group.index()];
+            let capacities = || group.span.iter().map(|cpu| self.rows[cpu.index()].capacity);
+            let sgc = &mut topo.capacities[group.sgc.index()];
+            sgc.capacity = capacities().sum();
+            sgc.min_capacity = capacities().min().unwrap_or(0);
+            sgc.max_capacity = capacities().max().unwrap_or(0);
+            sgc.imbalance = false;
+        }
+    }
+
+    /// What the record does not hold but the group's numbers show.
+    fn infer(
+        &mut self,
+        check: &mut Check<'_>,
+        topo: &mut Domains,
+        group: GroupId,
+        stats: &RecordedStats,
+        recorded: &[crate::recording::decisions::RqRow],
+    ) {
+        let group = &topo.groups[group.index()];
+        let cpus: Vec<CpuId> = group.span.iter().filter(|&cpu| self.cpus.contains(cpu)).collect();
+        let sgc = &mut topo.capacities[group.sgc.index()];
+        if stats.group_type == "imbalanced" {
+            sgc.imbalance = true;
+            check.inferred(Inferred::ImbalanceFlag);
+        }
+        let possible = 1..=1024 * u64::from(group.group_weight);
+        if stats.group_capacity != sgc.capacity && possible.contains(&stats.group_capacity) {
+            sgc.capacity = stats.group_capacity;
+            check.inferred(Inferred::StaleCapacity);
+        }
+        let idle = cpus.iter().filter(|cpu| self.rows[cpu.index()].idle).count() as u32;
+        if idle > stats.idle_cpus {
+            check.inferred(Inferred::Switching);
+            self.idle_is_known = false;
+            let switching = cpus.iter().filter(|cpu| self.rows[cpu.index()].idle);
+            let switching: Vec<CpuId> = switching.copied().take((idle - stats.idle_cpus) as usize).collect();
+            for cpu in switching {
+                self.rows[cpu.index()].idle = false;
+            }
+        }
+        let fair: u32 = cpus.iter().map(|cpu| self.rows[cpu.index()].h_nr_queued).sum();
+        let mut not_fair = fair.saturating_sub(stats.sum_h_nr_running);
+        if not_fair > 0 {
+            check.inferred(Inferred::NotFair);
+        }
+        for cpu in cpus {
+            let row = &mut self.rows[cpu.index()];
+            let other = recorded[cpu.index()].0.saturating_sub(recorded[cpu.index()].1).min(not_fair);
+            row.h_nr_queued -= other;
+            not_fair -= other;
+        }
+    }
+
+    /// In groups whose sums are not recorded, takes the tasks that are not runnable fair ones for other than fair
+    /// (instead of delayed); whether there are any.
+    pub(super) fn take_doubtful_as_not_fair(&mut self, topo: &Domains, attempt: &Attempt) -> bool {
+        let sds = &attempt.sds;
+        let known: Vec<GroupId> =
+            sds.busiest.iter().chain([&sds.local]).filter_map(|mask| self.group(topo, mask)).collect();
+        let is_known = |cpu| known.iter().any(|group| topo.groups[group.index()].span.contains(cpu));
+        let mut any = false;
+        for (cpu, recorded) in attempt.rq.iter().enumerate() {
+            let row = &mut self.rows[cpu];
+            if recorded.1 < row.h_nr_queued && !is_known(CpuId::from_index(cpu)) {
+                row.h_nr_queued = recorded.1;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The search as our functions take it.
+    pub(super) fn search<'a>(&'a self, topo: &'a Domains) -> Search<'a, [CpuRow]> {
+        Search {
+            topo,
+            view: self.rows.as_slice(),
+            sd: self.sd,
+            dst_cpu: self.dst_cpu,
+            idle: self.idle,
+            cpus: &self.cpus,
+            energy_aware: false,
+        }
+    }
+
+    /// Decides, and compares turn, statistics and decision.
+    pub(super) fn compare_search(&self, check: &mut Check<'_>, topo: &Domains, attempt: &Attempt) -> Found {
+        let search = self.search(topo);
+        if self.idle_is_known {
+            let turn = search.should_we_balance();
+            check.same(Checked::Turn, "our turn", true, turn.is_for(self.dst_cpu));
+        }
+        let mut sds = search.update_sd_lb_stats();
+        // Recorded before the decision, which fills in further averages.
+        compare_stats(check, "local", &attempt.sds.local_stat, &sds.local_stat);
+        if let Some(busiest) = &attempt.sds.busiest_stat {
+            compare_stats(check, "busiest", busiest, &sds.busiest_stat);
+        }
+        let verdict = search.find_src_group(&mut sds);
+        let amount = verdict.imbalance.filter(|_| verdict.group.is_some()).map_or(0, |found| found.amount);
+        let migration_type = verdict.imbalance.and_then(|found| found.migration_type).unwrap_or_default();
+        let recorded = &attempt.sds;
+        let span = |group: Option<GroupId>| group.map(|group| topo.groups[group.index()].span.to_string());
+        let mask = |text: &str| parse_mask(text, topo.cpus.len()).map(|mask| mask.to_string());
+        let same = Checked::Search;
+        check.same(same, "total_load", recorded.total_load, sds.total_load);
+        check.same(same, "total_capacity", recorded.total_capacity, sds.total_capacity);
+        check.same(same, "prefer_sibling", recorded.prefer_sibling != 0, sds.prefer_sibling);
+        check.same(same, "local", mask(&recorded.local), span(sds.local));
+        check.same(same, "busiest", recorded.busiest.as_deref().and_then(mask), span(sds.busiest));
+        let out = &attempt.out;
+        check.same(same, "group", out.group.as_deref().and_then(mask), span(verdict.group));
+        check.same(same, "imbalance", out.imbalance, amount);
+        let unit = verdict.group.map(|_| migration_type.name());
+        check.same(same, "migration_type", out.migration_type.as_deref(), unit);
+        let fbq = match sds.fbq_type {
+            FbqType::Regular => "regular",
+            FbqType::Remote => "remote",
+            FbqType::All => "all",
+        };
+        check.same(same, "fbq", out.fbq.as_str(), fbq);
+        Found { group: verdict.group, imbalance: amount, migration_type, fbq_type: sds.fbq_type }
+    }
+}
+
+fn rows(topo: &Domains, attempt: &Attempt) -> Vec<CpuRow> {
+    let row = |(cpu, row): (usize, &crate::recording::decisions::RqRow)| CpuRow {
+        // Between its two counters being raised a CPU shows more fair tasks than tasks.
+        h_nr_queued: row.0.max(row.1),
+        load: row.2,
+        runnable: row.3,
+        util: row.4.max(row.5),
+        idle: row.0 == 0 && row.7 == 0,
+        ttwu_pending: row.7 != 0,
+        nr_numa_running: row.8,
+        nr_preferred_running: row.9,
+        ..CpuRow::busy(cpu as u32, row.0, 0, 0, 0).with_capacity(row.6, topo.cpu_capacity[cpu])
+    };
+    attempt.rq.iter().enumerate().map(row).collect()
+}
+
+fn compare_stats(check: &mut Check<'_>, which: &str, recorded: &RecordedStats, computed: &SgStats) {
+    let mut same = |field: &str, recorded: u64, computed: u64| {
+        check.same(Checked::Search, &format!("{which} {field}"), recorded, computed);
+    };
+    same("avg_load", recorded.avg_load, computed.avg_load);
+    same("group_load", recorded.group_load, computed.group_load);
+    same("group_capacity", recorded.group_capacity, computed.group_capacity);
+    same("group_util", recorded.group_util, computed.group_util);
+    same("group_runnable", recorded.group_runnable, computed.group_runnable);
+    same("sum_nr_running", recorded.sum_nr_running.into(), computed.sum_nr_running.into());
+    same("sum_h_nr_running", recorded.sum_h_nr_running.into(), computed.sum_h_nr_running.into());
+    same("idle_cpus", recorded.idle_cpus.into(), computed.idle_cpus.into());
+    same("group_weight", recorded.group_weight.into(), computed.group_weight.into());
+    same("asym_packing", recorded.group_asym_packing.into(), computed.group_asym_packing.into());
+    same("smt_balance", recorded.group_smt_balance.into(), computed.group_smt_balance.into());
+    same("misfit", recorded.group_misfit_task_load, computed.group_misfit_task_load);
+    same("nr_numa_running", recorded.nr_numa_running.into(), computed.nr_numa_running.into());
+    same("nr_preferred_running", recorded.nr_preferred_running.into(), computed.nr_preferred_running.into());
+    let (recorded, computed) = (recorded.group_type.as_str(), computed.group_type.name());
+    check.same(Checked::Search, &format!("{which} group_type"), recorded, computed);
+}

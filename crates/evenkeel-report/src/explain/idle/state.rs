@@ -1,0 +1,144 @@
+//! Who runs, waits and idles, followed from events: the state on which causes are found.
+use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::mask::CpuMask;
+use evenkeel::observe::{Event, PrevState, Running};
+use std::sync::Arc;
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Runs, sleeps, or has ended.
+    NotWaiting,
+    /// Runs.
+    Running,
+    /// Waits on the queue of this CPU.
+    Waiting(CpuId),
+    /// Was woken; an interrupt will queue it on this CPU.
+    InFlight(CpuId),
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub(super) struct TaskState {
+    pub(super) doing: Doing,
+    /// Where it may run; none: everywhere.
+    pub(super) pinned: Option<Arc<CpuMask>>,
+}
+
+impl TaskState {
+    /// Whether it may run on `cpu`.
+    pub(super) fn may_use(&self, cpu: CpuId) -> bool {
+        self.pinned.as_ref().is_none_or(|allowed| allowed.contains(cpu))
+    }
+}
+
+/// The machine as far as waiting and idling go.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    pub(super) idle: Vec<bool>,
+    /// The tick is stopped.
+    pub(super) tickless: Vec<bool>,
+    /// Tasks by number.
+    pub(super) tasks: Vec<TaskState>,
+    /// Those that wait or are in flight, ascending.
+    pub(super) waiting: Vec<TaskId>,
+}
+
+impl Machine {
+    /// All CPUs idle and tickless, no task.
+    pub(super) fn new(ncpus: usize) -> Self {
+        Self { idle: vec![true; ncpus], tickless: vec![true; ncpus], tasks: Vec::new(), waiting: Vec::new() }
+    }
+
+    fn task(&mut self, task: TaskId) -> &mut TaskState {
+        if task.index() >= self.tasks.len() {
+            let new = TaskState { doing: Doing::NotWaiting, pinned: None };
+            self.tasks.resize(task.index() + 1, new);
+        }
+        &mut self.tasks[task.index()]
+    }
+
+    fn set(&mut self, task: TaskId, doing: Doing) {
+        let before = core::mem::replace(&mut self.task(task).doing, doing);
+        let waits = |doing| matches!(doing, Doing::Waiting(_) | Doing::InFlight(_));
+        if waits(before) == waits(doing) {
+            return;
+        }
+        match self.waiting.binary_search(&task) {
+            Ok(at) => {
+                self.waiting.remove(at);
+            }
+            Err(at) => self.waiting.insert(at, task),
+        }
+    }
+
+    /// Follows an event.
+    pub(super) fn event(&mut self, event: &Event) {
+        match *event {
+            Event::Switch { cpu, prev, prev_state, next } => {
+                if let Running::Task(prev) = prev {
+                    let waits = prev_state == PrevState::Runnable;
+                    self.set(prev, if waits { Doing::Waiting(cpu) } else { Doing::NotWaiting });
+                }
+                if let Running::Task(next) = next {
+                    self.set(next, Doing::Running);
+                }
+                self.idle[cpu.index()] = next == Running::Idle;
+                self.tickless[cpu.index()] &= matches!(next, Running::Idle | Running::Stopper);
+            }
+            Event::IdleEnter { cpu, tick_stopped } => self.tickless[cpu.index()] = tick_stopped,
+            Event::Affinity { task, ref allowed } => {
+                let everywhere = allowed.weight() as usize == self.idle.len();
+                self.task(task).pinned = (!everywhere).then(|| allowed.clone());
+            }
+            Event::WakeQueued { task, target_cpu, .. } => self.set(task, Doing::InFlight(target_cpu)),
+            Event::Wakeup { task, target_cpu, .. } | Event::WakeupNew { task, target_cpu, .. } => {
+                let runs = self.task(task).doing == Doing::Running;
+                self.set(task, if runs { Doing::Running } else { Doing::Waiting(target_cpu) });
+            }
+            Event::MigrateTask { task, dest_cpu, .. } => match self.task(task).doing {
+                Doing::Waiting(_) => self.set(task, Doing::Waiting(dest_cpu)),
+                Doing::InFlight(_) => self.set(task, Doing::InFlight(dest_cpu)),
+                Doing::NotWaiting | Doing::Running => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// The waiting tasks that may run on `cpu`.
+    pub(super) fn candidates(&self, cpu: CpuId) -> impl Iterator<Item = Doing> {
+        let tasks = self.waiting.iter().map(|task| &self.tasks[task.index()]);
+        tasks.filter(move |task| task.may_use(cpu)).map(|task| task.doing)
+    }
+
+    /// Whether a task that may run on `cpu` waits on the queue of a CPU for which `place` holds.
+    pub(super) fn waits_where(&self, cpu: CpuId, place: impl Fn(CpuId) -> bool) -> bool {
+        self.candidates(cpu).any(|doing| matches!(doing, Doing::Waiting(at) if place(at)))
+    }
+
+    /// How many idle CPUs could be filled with waiting tasks: pinned ones first, those with the fewest choices before
+    /// others.
+    pub(super) fn fillable(&self) -> u64 {
+        let mut idle: Vec<bool> = self.idle.clone();
+        let mut left = idle.iter().filter(|idle| **idle).count() as u64;
+        let mut pinned: Vec<(u32, TaskId)> = Vec::new();
+        let mut free = 0;
+        for &task in &self.waiting {
+            match &self.tasks[task.index()].pinned {
+                Some(allowed) => pinned.push((allowed.weight(), task)),
+                None => free += 1,
+            }
+        }
+        pinned.sort_unstable();
+        let mut filled = 0;
+        for (_, task) in pinned {
+            let allowed = self.tasks[task.index()].pinned.as_ref().expect("only pinned tasks are listed");
+            if let Some(cpu) = allowed.iter().find(|cpu| idle[cpu.index()]) {
+                idle[cpu.index()] = false;
+                filled += 1;
+                left -= 1;
+            }
+        }
+        filled + free.min(left)
+    }
+}

@@ -1,0 +1,149 @@
+//! Tasks as their host sees them: created, executing, woken, changed.
+use super::{Doing, Instance, Simulation};
+use crate::program::Change;
+use crate::timers::{Kind, Timer};
+use evenkeel::ids::{CpuId, TaskId, TgId};
+use evenkeel::io::{Input, WakeContext};
+use evenkeel::mask::CpuMask;
+use evenkeel::observe::Observer;
+use evenkeel::task::TaskParams;
+use evenkeel::time::Ns;
+use evenkeel::workload::SpecId;
+use std::sync::Arc;
+
+impl<O: Observer> Simulation<O> {
+    /// Arms the end of what the task running on `cpu` has to execute now.
+    pub(super) fn arm_burst(&mut self, cpu: CpuId) {
+        let state = &self.cpus[cpu.index()];
+        let Some(task) = state.running else { return };
+        let end = match self.instances[task.index()].doing {
+            Doing::Running(left) => state.burst_since + left,
+            Doing::Working(left) => state.burst_since.max(self.now) + left,
+            Doing::Spinning(until) => until.max(state.burst_since),
+            Doing::Next | Doing::Blocked | Doing::Dead => state.burst_since.max(self.now),
+        };
+        self.timers.arm(Timer::Cpu(Kind::Burst, cpu), end);
+    }
+
+    /// The task running on `cpu` has this much work to execute from now on.
+    pub(super) fn execute(&mut self, cpu: CpuId, task: TaskId, work: Ns) {
+        let wall = (u128::from(work) * 1024).div_ceil(u128::from(self.capacity));
+        self.instances[task.index()].doing = Doing::Running(u64::try_from(wall).unwrap_or(Ns::MAX / 2));
+        self.cpus[cpu.index()].burst_since = self.now;
+        self.arm_burst(cpu);
+    }
+
+    /// Creates a task of definition `spec` from code on `cpu`. What the definition leaves open it has from its parent,
+    /// if that is a task of the workload.
+    pub(super) fn create(&mut self, cpu: CpuId, parent: Option<TaskId>, spec: u32) {
+        let initial = self.programs.initial[spec as usize].clone();
+        let parent =
+            parent.filter(|&parent| !self.is_launcher(parent)).map(|parent| &self.instances[parent.index()]);
+        let policy = initial.policy.or(parent.map(|parent| parent.policy)).unwrap_or_default();
+        let nice = initial.nice.or(parent.map(|parent| parent.nice)).unwrap_or(0);
+        let slice = initial.slice.or(parent.map(|parent| parent.slice)).unwrap_or(0);
+        let allowed = initial.allowed.or(parent.map(|parent| parent.allowed.clone()));
+        let allowed = allowed.unwrap_or_else(|| self.unbound.clone());
+        let inherited = parent.map_or(TgId(0), |parent| parent.group);
+        let group = self.groups[spec as usize].unwrap_or(inherited);
+        let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group };
+        let number = self.numbers[spec as usize];
+        self.numbers[spec as usize] += 1;
+        let start = self.now.max(self.delay(spec, number));
+        let timers = vec![None; self.programs.programs[spec as usize].private_timers].into();
+        self.meters.forked(self.now, self.pinned(&allowed));
+        self.alive += usize::from((spec as usize) < self.workload.tasks.len());
+        let child = self.sched.new_task(&params);
+        assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
+        self.instances.push(Instance {
+            spec,
+            number,
+            pc: 0,
+            rounds: [0; 2],
+            doing: Doing::Next,
+            start,
+            timers,
+            timer_cpu: cpu,
+            steps: 0,
+            stepped_at: 0,
+            policy,
+            nice,
+            slice,
+            allowed,
+            work_done: false,
+            group,
+        });
+        self.timers.grow(self.instances.len());
+        self.input(Input::Fork { cpu, child });
+    }
+
+    /// When instance `number` of a definition may begin.
+    pub(super) fn delay(&mut self, spec: u32, number: u32) -> Ns {
+        let Some(spec) = self.workload.tasks.get(spec as usize) else { return 0 };
+        let jitter = match self.params.start_jitter {
+            0 => 0,
+            most => self.jitter.next_u64() % (most + 1),
+        };
+        spec.delay.saturating_add(spec.stagger.saturating_mul(u64::from(number))).saturating_add(jitter)
+    }
+
+    /// An affinity as the meters want it: none if it leaves all CPUs open.
+    pub(super) fn pinned(&self, allowed: &Arc<CpuMask>) -> Option<Arc<CpuMask>> {
+        (**allowed != *self.all).then(|| allowed.clone())
+    }
+
+    /// A task's timer expires: an interrupt on the CPU where it was armed.
+    pub(super) fn expire(&mut self, task: TaskId) {
+        let cpu = self.instances[task.index()].timer_cpu;
+        let input = self.wake(cpu, task, WakeContext { interrupt: true, sync: false });
+        self.interrupt(cpu, input);
+    }
+
+    /// The input that wakes `task`, which is noted as runnable from now on.
+    pub(super) fn wake(&mut self, cpu: CpuId, task: TaskId, context: WakeContext) -> Input {
+        let instance = &mut self.instances[task.index()];
+        debug_assert_eq!(instance.doing, Doing::Blocked);
+        instance.doing = Doing::Next;
+        self.meters.woken(self.now, task);
+        self.owe(|costs| costs.wake);
+        Input::Wake { cpu, task, context }
+    }
+
+    /// Code on `cpu` changes attributes of `task`; what stays the same is not touched.
+    pub(super) fn change(&mut self, cpu: CpuId, task: TaskId, change: &Change) {
+        let instance = &mut self.instances[task.index()];
+        let before = (instance.policy, instance.nice, instance.slice);
+        let (policy, nice, slice) = (
+            change.policy.unwrap_or(before.0),
+            change.nice.unwrap_or(before.1),
+            change.slice.unwrap_or(before.2),
+        );
+        if (policy, nice, slice) != before {
+            (instance.policy, instance.nice, instance.slice) = (policy, nice, slice);
+            self.input(Input::SetAttributes { cpu, task, policy, nice, slice });
+        }
+        let instance = &mut self.instances[task.index()];
+        if let Some(allowed) = change.allowed.as_ref().filter(|&allowed| *allowed != instance.allowed) {
+            instance.allowed = allowed.clone();
+            self.meters.repinned(self.now, task, self.pinned(allowed));
+            self.input(Input::SetAffinity { cpu, task, allowed: (**allowed).clone() });
+        }
+    }
+
+    /// Changes from outside, made from an interrupt on CPU 0.
+    pub(super) fn change_from_outside(&mut self) {
+        while let Some((at, SpecId(spec), change)) = self.timeline.get(self.timeline_at).cloned() {
+            if at > self.now {
+                self.timers.arm(Timer::Timeline, at);
+                break;
+            }
+            self.timeline_at += 1;
+            for index in 0..self.instances.len() {
+                let instance = &self.instances[index];
+                if instance.spec == spec && instance.doing != Doing::Dead {
+                    self.change(CpuId(0), TaskId::from_index(index), &change);
+                }
+            }
+        }
+    }
+}

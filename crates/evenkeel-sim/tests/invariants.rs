@@ -1,0 +1,151 @@
+//! Random workloads on random machines: whatever happens, the scheduler's state stays consistent.
+//!
+//! After every event everything that is kept incrementally is recomputed and compared (see `evenkeel::check`), and at the
+//! end CPU time must be conserved. Each case is made from its seed alone; `EVENKEEL_CASES=5000 cargo test -p evenkeel-sim
+//! --test invariants` runs more of them than the usual suite.
+
+use evenkeel::kernels::V6_12_117;
+use evenkeel::rng::Rng;
+use evenkeel::time::{MS, US};
+use evenkeel::topology::Machine;
+use evenkeel::workload::{
+    Attributes, Change, Object, ObjectId, ObjectKind, Op, Phase, Policy, Program, Repeat, SpecId, TaskSpec,
+    TimelineEntry, Workload,
+};
+use evenkeel_sim::digest::Digest;
+use evenkeel_sim::{SimParams, Simulation};
+
+fn machine(rng: &mut Rng) -> Machine {
+    let pick = |rng: &mut Rng, from: &[u32]| from[rng.below(from.len() as u32) as usize];
+    let sockets = pick(rng, &[1, 1, 2]);
+    let llcs = pick(rng, &[1, 1, 2]);
+    let cores = pick(rng, &[1, 2, 3, 4]);
+    let threads = pick(rng, &[1, 2]);
+    Machine::regular(sockets, llcs, cores, threads, rng.below(2) == 0)
+}
+
+fn affinity(rng: &mut Rng, ncpus: u32) -> Vec<u32> {
+    match rng.below(3) {
+        0 => Vec::new(),
+        1 => vec![rng.below(ncpus)],
+        _ => {
+            let mut cpus: Vec<u32> = (0..ncpus).filter(|_| rng.below(2) == 0).collect();
+            if cpus.is_empty() {
+                cpus.push(rng.below(ncpus));
+            }
+            cpus
+        }
+    }
+}
+
+fn attributes(rng: &mut Rng, ncpus: u32) -> Attributes {
+    let mut attributes = Attributes::default();
+    if rng.below(3) == 0 {
+        attributes.affinity = Some(affinity(rng, ncpus));
+    }
+    if rng.below(3) == 0 {
+        attributes.nice = Some(rng.below(40) as i32 - 20);
+    }
+    if rng.below(4) == 0 {
+        attributes.policy = Some([Policy::Normal, Policy::Batch, Policy::Idle][rng.below(3) as usize]);
+    }
+    if rng.below(5) == 0 {
+        attributes.slice = Some(u64::from(rng.below(20)) * 500 * US);
+    }
+    attributes
+}
+
+fn op(rng: &mut Rng, ncpus: u32) -> Op {
+    let time = u64::from(rng.below(4000) + 1) * US;
+    match rng.below(14) {
+        0..=3 => Op::Run(time),
+        4..=6 => Op::Sleep(time),
+        7 => Op::Yield,
+        8 => Op::Exec,
+        9 => Op::Fork(SpecId(0)),
+        10 => Op::SemPost(ObjectId(0)),
+        11 => Op::Send { channel: ObjectId(1), sync: rng.below(2) == 0 },
+        12 => Op::Set(attributes(rng, ncpus)),
+        _ => Op::Broadcast(ObjectId(2)),
+    }
+}
+
+fn workload(rng: &mut Rng, ncpus: u32) -> Workload {
+    let object = |name: &str, kind| Object { name: name.into(), kind };
+    let objects = vec![
+        object("sem", ObjectKind::Semaphore { initial: 1 }),
+        object("chan", ObjectKind::Channel),
+        object("cond", ObjectKind::Condition),
+    ];
+    // Definition 0 is only forked, and always ends.
+    let child = TaskSpec {
+        name: "child".into(),
+        program: Program {
+            phases: vec![Phase { ops: vec![Op::Run(300 * US)], ..Phase::default() }],
+            repeat: Repeat::Times(1),
+        },
+        ..TaskSpec::default()
+    };
+    let mut tasks = vec![child];
+    for i in 0..1 + rng.below(6) {
+        let mut ops: Vec<Op> = (0..1 + rng.below(6)).map(|_| op(rng, ncpus)).collect();
+        ops.push(Op::Run(u64::from(1 + rng.below(3000)) * US));
+        match rng.below(5) {
+            0 => ops.push(Op::SemWait(ObjectId(0))),
+            1 => ops.push(Op::Receive(ObjectId(1))),
+            2 => ops.push(Op::Wait { condition: ObjectId(2), mutex: None }),
+            _ => {}
+        }
+        tasks.push(TaskSpec {
+            name: format!("t{i}"),
+            instances: 1 + rng.below(4),
+            start_cpu: rng.below(ncpus),
+            attributes: attributes(rng, ncpus),
+            program: Program {
+                phases: vec![Phase { ops, ..Phase::default() }],
+                repeat: Repeat::Times(10_000),
+            },
+            ..TaskSpec::default()
+        });
+    }
+    let timeline = (1..=rng.below(6))
+        .map(|i| TimelineEntry {
+            at: u64::from(i) * 20 * MS,
+            change: Change::SetAttributes {
+                task: SpecId(1 + rng.below(tasks.len() as u32 - 1)),
+                attributes: attributes(rng, ncpus),
+            },
+            origin: None,
+        })
+        .collect();
+    Workload { name: "random".into(), tasks, objects, timeline, ..Workload::default() }
+}
+
+fn run(case: u64, check: bool) -> String {
+    let mut rng = Rng::new(case, 7);
+    let machine = machine(&mut rng);
+    let workload = workload(&mut rng, machine.nr_cpus() as u32);
+    let params = SimParams { seed: case, ..SimParams::default() };
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Digest::default()).unwrap();
+    while sim.now() < 150 * MS && sim.step().unwrap() {
+        if check {
+            sim.sched().check();
+        }
+    }
+    let (digest, result) = sim.into_parts();
+    let busy: u64 = result.cpus.iter().map(|cpu| cpu.busy).sum();
+    let idle: u64 = result.cpus.iter().map(|cpu| cpu.idle).sum();
+    let ran: u64 = result.tasks.iter().map(|task| task.times.run).sum();
+    assert_eq!(busy + idle, result.elapsed * machine.nr_cpus() as u64, "case {case}: CPU time");
+    assert_eq!(busy, ran, "case {case}: what CPUs gave is what tasks got");
+    digest.to_string()
+}
+
+#[test]
+fn random_workloads_keep_every_invariant_and_repeat_exactly() {
+    let cases = std::env::var("EVENKEEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60);
+    for case in 0..cases {
+        let first = run(case, true);
+        assert_eq!(first, run(case, false), "case {case}: two runs are the same run");
+    }
+}

@@ -1,0 +1,169 @@
+//! Random workloads on small machines: nothing panics, no invariant breaks, and a run repeats itself exactly.
+use evenkeel::kernels::V6_12_117;
+use evenkeel::time::{MS, Ns, US};
+use evenkeel::topology::Machine;
+use evenkeel::workload::{
+    Attributes, Object, ObjectId, ObjectKind, Op, Phase, Policy, Program, Repeat, SpecId, TaskSpec, TimerOp,
+    TimerRef, Workload,
+};
+use evenkeel_sim::digest::Digest;
+use evenkeel_sim::{Delays, RunResult, SimParams, Simulation, StopTick};
+use proptest::prelude::*;
+
+/// 0: mutex, 1: semaphore, 2: channel, 3: shared timer, 4: barrier.
+fn objects() -> Vec<Object> {
+    let kinds = [
+        ObjectKind::Mutex,
+        ObjectKind::Semaphore { initial: 1 },
+        ObjectKind::Channel,
+        ObjectKind::Timer,
+        ObjectKind::Barrier { parties: 2 },
+    ];
+    kinds.into_iter().map(|kind| Object { name: format!("{kind:?}"), kind }).collect()
+}
+
+fn span() -> impl Strategy<Value = Ns> {
+    prop_oneof![Just(0), 1u64..5 * US, 10 * US..MS, (1u64..8).prop_map(|ms| ms * MS)]
+}
+
+fn attributes(cpus: u32) -> impl Strategy<Value = Attributes> {
+    let affinity =
+        prop::collection::btree_set(0..cpus, 0..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
+    let policy = prop_oneof![Just(Policy::Normal), Just(Policy::Batch), Just(Policy::Idle)];
+    let slice = prop_oneof![Just(0), 100 * US..20 * MS];
+    (
+        prop::option::of(affinity),
+        prop::option::of(-20i32..20),
+        prop::option::of(policy),
+        prop::option::of(slice),
+    )
+        .prop_map(|(affinity, nice, policy, slice)| Attributes {
+            affinity,
+            nice,
+            policy,
+            slice,
+            ..Attributes::default()
+        })
+}
+
+fn ops(cpus: u32) -> impl Strategy<Value = Vec<Op>> {
+    let timer = |timer, absolute| move |period| Op::Timer(TimerOp { timer, period, absolute });
+    let one = |op: Op| Just(vec![op]);
+    let mutex = ObjectId(0);
+    prop_oneof![
+        4 => span().prop_map(|span| vec![Op::Run(span)]),
+        1 => span().prop_map(|span| vec![Op::RunUntilElapsed(span)]),
+        3 => span().prop_map(|span| vec![Op::Sleep(span)]),
+        1 => span().prop_map(timer(TimerRef::Private(2), true)).prop_map(|op| vec![op]),
+        1 => span().prop_map(timer(TimerRef::Shared(ObjectId(3)), false)).prop_map(|op| vec![op]),
+        1 => span().prop_map(move |span| vec![Op::Lock(mutex), Op::Run(span), Op::Unlock(mutex)]),
+        1 => one(Op::SemPost(ObjectId(1))),
+        1 => one(Op::SemWait(ObjectId(1))),
+        1 => any::<bool>().prop_map(|sync| vec![Op::Send { channel: ObjectId(2), sync }]),
+        1 => one(Op::Receive(ObjectId(2))),
+        1 => one(Op::Barrier(ObjectId(4))),
+        1 => one(Op::Fork(SpecId(0))),
+        1 => one(Op::Exec),
+        1 => one(Op::Yield),
+        2 => attributes(cpus).prop_map(|attributes| vec![Op::Set(attributes)]),
+    ]
+}
+
+/// The first definition is a short job that the others fork.
+fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
+    let program = prop::collection::vec(ops(cpus), 1..6);
+    let spec = (program, attributes(cpus), 1u32..4, 0..cpus, any::<bool>());
+    prop::collection::vec(spec, 1..5).prop_map(|specs| {
+        let job = Phase { ops: vec![Op::Run(300 * US)], ..Phase::default() };
+        let job = Program { phases: vec![job], repeat: Repeat::Times(1) };
+        let mut tasks = vec![TaskSpec { name: "job".into(), program: job, ..TaskSpec::default() }];
+        for (index, (ops, mut attributes, instances, start_cpu, grouped)) in specs.into_iter().enumerate() {
+            attributes.group = grouped.then(|| format!("/g{}", index % 2));
+            let ops: Vec<Op> = ops.into_iter().flatten().chain([Op::Run(20 * US)]).collect();
+            let phase = Phase { ops, repeat: Repeat::Times(40), ..Phase::default() };
+            let program = Program { phases: vec![phase], repeat: Repeat::Times(1) };
+            tasks.push(TaskSpec {
+                name: format!("t{index}"),
+                attributes,
+                instances,
+                start_cpu,
+                program,
+                ..TaskSpec::default()
+            });
+        }
+        Workload { tasks, objects: objects(), ..Workload::default() }
+    })
+}
+
+fn machines() -> impl Strategy<Value = Machine> {
+    prop_oneof![
+        Just(Machine::regular(1, 1, 1, 1, false)),
+        Just(Machine::regular(1, 1, 2, 1, false)),
+        Just(Machine::regular(1, 1, 2, 2, false)),
+        Just(Machine::regular(1, 2, 2, 2, false)),
+        Just(Machine::regular(2, 1, 2, 2, true)),
+    ]
+}
+
+fn params() -> impl Strategy<Value = SimParams> {
+    let tick = prop_oneof![Just(StopTick::AtOnce), Just(StopTick::AfterIdleTick), Just(StopTick::Never)];
+    let delay = || prop_oneof![Just(0), 1u64..20 * US];
+    let delays = (delay(), delay(), delay(), delay(), delay()).prop_map(
+        |(resched_ipi, call_ipi, softirq, stopper, idle_entry)| Delays {
+            resched_ipi,
+            call_ipi,
+            tick: softirq / 2,
+            softirq,
+            stopper,
+            idle_entry,
+        },
+    );
+    (any::<u64>(), tick, delays, any::<bool>(), delay(), delay()).prop_map(
+        |(seed, stop_tick, delays, skew_tick, switch_cost, start_jitter)| SimParams {
+            seed,
+            stop_tick,
+            delays,
+            skew_tick,
+            switch_cost,
+            start_jitter,
+            tick_jitter: start_jitter,
+            ..SimParams::default()
+        },
+    )
+}
+
+fn run(machine: &Machine, workload: &Workload, params: SimParams, check: bool) -> (String, RunResult) {
+    let mut sim = Simulation::new(machine, &V6_12_117, workload, params, Digest::default()).unwrap();
+    while sim.now() < 60 * MS && sim.step().unwrap() {
+        if check {
+            sim.sched().check();
+        }
+    }
+    let result = sim.result();
+    for task in &result.tasks {
+        if sim.sched().rqs().iter().all(|rq| rq.curr != Some(task.id)) {
+            assert_eq!(
+                task.times.run,
+                sim.sched().entity(task.id).sum_exec,
+                "both account the same running time"
+            );
+        }
+        assert_eq!(task.migrations.total(), sim.sched().tasks()[task.id].nr_migrations);
+    }
+    (sim.observer().to_string(), result)
+}
+
+proptest! {
+    #[test]
+    fn any_run_keeps_all_invariants_and_repeats_itself(
+        (machine, workload) in machines().prop_flat_map(|machine| {
+            let cpus = machine.nr_cpus() as u32;
+            (Just(machine), workload(cpus))
+        }),
+        params in params(),
+    ) {
+        let checked = run(&machine, &workload, params, true);
+        let again = run(&machine, &workload, params, false);
+        prop_assert_eq!(checked, again);
+    }
+}

@@ -1,0 +1,209 @@
+//! Random events on small machines: whatever happens, balancing keeps its own books (spec 3 §16, §20.5).
+use super::env::IdleType;
+use super::event::{BalanceEvent, PassOutcome, TaskVerdict};
+use crate::ids::{CpuId, TaskId, TgId};
+use crate::io::{Action, FairPolicy, Input, WakeContext};
+use crate::kernels;
+use crate::mask::CpuMask;
+use crate::observe::{Event, MigrateReason, Observer};
+use crate::rng::Rng;
+use crate::sched::{Params, Sched};
+use crate::task::{TaskParams, TaskState};
+use crate::time::{MS, Ns, US};
+use crate::topology::Machine;
+use alloc::vec::Vec;
+
+/// Adds up what the passes tell.
+#[derive(Default)]
+struct Auditor {
+    /// The pass that is running: its type, and tasks moved so far.
+    pass: Option<(IdleType, u32)>,
+    passes: u64,
+    moved: u64,
+    pushed: u64,
+    redos: u64,
+    redirected: u64,
+}
+
+impl Observer for Auditor {
+    const ON: bool = true;
+    fn event(&mut self, _now: Ns, event: &Event) {
+        match event {
+            Event::Balance(BalanceEvent::PassBegin { idle, .. }) => {
+                assert!(self.pass.is_none(), "passes are not nested");
+                self.pass = Some((*idle, 0));
+                self.passes += 1;
+            }
+            Event::Balance(BalanceEvent::Task {
+                pass: Some(_), verdict: TaskVerdict::Moved { .. }, ..
+            }) => {
+                self.pass.as_mut().expect("tasks move in passes").1 += 1;
+            }
+            Event::Balance(BalanceEvent::PassEnd { moved, outcome, .. }) => {
+                let (idle, told) = self.pass.take().expect("a pass ends once");
+                assert_eq!(told, *moved, "every moved task is told");
+                assert_eq!(*moved > 0, *outcome == PassOutcome::Moved);
+                assert!(idle != IdleType::NewlyIdle || *moved <= 1, "a new-idle pass moves one task");
+                self.moved += u64::from(*moved);
+            }
+            Event::Balance(BalanceEvent::Redo { .. }) => self.redos += 1,
+            Event::Balance(BalanceEvent::NewDestination { .. }) => self.redirected += 1,
+            Event::MigrateTask { reason: MigrateReason::ActiveBalance, .. } => self.pushed += 1,
+            _ => {}
+        }
+    }
+}
+
+/// A host that answers at once, except interrupts and stoppers, which take up to 100 us.
+struct Host {
+    sched: Sched<Auditor>,
+    now: Ns,
+    rng: Rng,
+    late: Vec<(Ns, Input)>,
+}
+
+impl Host {
+    fn input(&mut self, input: Input) {
+        let mut inputs = Vec::from([input]);
+        while let Some(input) = inputs.pop() {
+            self.sched.handle(self.now, input);
+            while let Some(action) = self.sched.poll() {
+                let delay = Ns::from(self.rng.below(100)) * US;
+                match action {
+                    Action::Resched { from, cpu } if from == cpu => inputs.insert(0, Input::Schedule { cpu }),
+                    Action::Resched { cpu, .. } => {
+                        self.late.push((self.now + delay, Input::Schedule { cpu }))
+                    }
+                    Action::Ipi { to, kind, .. } => {
+                        self.late.push((self.now + delay, Input::Ipi { cpu: to, kind }));
+                    }
+                    Action::StopCpu { cpu, .. } => {
+                        self.late.push((self.now + delay, Input::StopperRun { cpu }))
+                    }
+                    Action::RaiseSoftirq { cpu } => inputs.push(Input::Softirq { cpu }),
+                    Action::Switched { cpu, next: None, .. } => {
+                        inputs.insert(0, Input::IdleEnter { cpu, stop_tick: delay < 70 * US });
+                    }
+                    Action::Switched { .. } => {}
+                }
+            }
+        }
+        self.sched.check();
+    }
+
+    /// Lets time pass to `until`, delivering what is late on the way.
+    fn run_to(&mut self, until: Ns) {
+        while let Some(i) =
+            (0..self.late.len()).filter(|&i| self.late[i].0 <= until).min_by_key(|&i| self.late[i].0)
+        {
+            let (at, input) = self.late.remove(i);
+            self.now = self.now.max(at);
+            self.input(input);
+        }
+        self.now = until;
+    }
+
+    fn task(&mut self, ncpus: usize) -> TaskId {
+        let nice = self.rng.below(40) as i32 - 20;
+        let policy = if self.rng.below(8) == 0 { FairPolicy::Idle } else { FairPolicy::Normal };
+        let allowed = self.mask(ncpus);
+        self.sched.new_task(&TaskParams { policy, nice, slice: 0, allowed, group: TgId(0) })
+    }
+
+    /// All CPUs in most cases, else a random set.
+    fn mask(&mut self, ncpus: usize) -> CpuMask {
+        let bits = self.rng.next_u32();
+        let some =
+            CpuMask::from_cpus(ncpus, (0..ncpus as u32).filter(|cpu| bits >> (cpu % 32) & 3 == 0).map(CpuId));
+        if self.rng.below(3) != 0 || some.is_empty() { CpuMask::all(ncpus) } else { some }
+    }
+
+    fn random_event(&mut self, ncpus: usize) {
+        let cpu = CpuId(self.rng.below(ncpus as u32));
+        let running = self.sched.rqs[cpu.index()].curr;
+        let task = TaskId(self.rng.below(self.sched.tasks.len() as u32));
+        match self.rng.below(6) {
+            0 | 1 if running.is_some() => self.input(Input::Block { cpu }),
+            2 if running.is_some() => self.input(Input::Yield { cpu }),
+            3 if self.sched.tasks[task].state != TaskState::New => {
+                let allowed = self.mask(ncpus);
+                self.input(Input::SetAffinity { cpu, task, allowed });
+            }
+            _ if self.sched.tasks[task].state == TaskState::New => {
+                self.input(Input::Fork { cpu, child: task });
+            }
+            _ => self.input(Input::Wake { cpu, task, context: WakeContext { interrupt: true, sync: false } }),
+        }
+    }
+}
+
+fn run(machine: &Machine, seed: u64) -> Auditor {
+    let ncpus = machine.nr_cpus();
+    let params = Params { seed, ..Params::default() };
+    let sched = Sched::new(machine, kernels::DEFAULT, params, Auditor::default()).unwrap();
+    let mut host = Host { sched, now: 0, rng: Rng::new(seed, 7), late: Vec::new() };
+    for _ in 0..2 * ncpus {
+        host.task(ncpus);
+    }
+    for tick in 1..250u64 {
+        for _ in 0..host.rng.below(2 * ncpus as u32) {
+            let step = Ns::from(host.rng.below(3_000_000 / ncpus as u32));
+            host.run_to(host.now + step);
+            host.random_event(ncpus);
+        }
+        let at = host.now.max(tick * 4 * MS);
+        host.run_to(at);
+        for cpu in (0..ncpus as u32).map(CpuId) {
+            let rq = &host.sched.rqs[cpu.index()];
+            if rq.curr.is_some() || !rq.nohz_tick_stopped {
+                host.input(Input::Tick { cpu });
+            }
+        }
+        check_books(&host.sched);
+    }
+    host.sched.into_observer()
+}
+
+/// Every pass is counted by exactly one outcome; the sets of idle CPUs agree; nothing is left in transit.
+fn check_books(sched: &Sched<Auditor>) {
+    for domain in &sched.topo.domains {
+        assert!(domain.balance_interval >= domain.min_interval && domain.balance_interval <= 1024);
+        for counters in &domain.stats.lb {
+            assert!(counters.failed + counters.balanced <= counters.count);
+            assert!(counters.nobusyg + counters.nobusyq <= counters.balanced);
+            assert!(counters.gained >= counters.hot_gained);
+        }
+        let stats = &domain.stats;
+        assert_eq!(stats.alb_count, stats.alb_failed + stats.alb_pushed);
+    }
+    for rq in &sched.rqs {
+        assert_eq!(rq.nohz_tick_stopped, sched.nohz.idle_cpus_mask.contains(rq.cpu));
+        assert!(rq.detached.is_empty());
+    }
+    assert_eq!(sched.nohz.nr_cpus, sched.nohz.idle_cpus_mask.weight());
+    assert!(!sched.balance_running);
+}
+
+#[test]
+fn random_events_keep_the_books_of_balancing() {
+    let machines = [
+        Machine::regular(1, 1, 4, 1, false),
+        Machine::regular(1, 1, 3, 2, false),
+        Machine::regular(1, 2, 2, 2, false),
+        Machine::regular(2, 2, 2, 2, true),
+    ];
+    let mut all = Auditor::default();
+    for (i, machine) in machines.iter().enumerate() {
+        for seed in 0..4 {
+            let one = run(machine, seed + 100 * i as u64);
+            all.passes += one.passes;
+            all.moved += one.moved;
+            all.pushed += one.pushed;
+            all.redos += one.redos;
+            all.redirected += one.redirected;
+        }
+    }
+    // The events are such that every path is taken.
+    assert!(all.passes > 10_000 && all.moved > 500, "{} passes moved {}", all.passes, all.moved);
+    assert!(all.pushed > 0 && all.redos > 0 && all.redirected > 0);
+}
