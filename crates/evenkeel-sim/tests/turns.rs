@@ -10,7 +10,8 @@ use evenkeel_sim::{Execution, SimParams, Simulation, Turns};
 fn run(text: &str, turns: Turns, until: Ns) -> Simulation<Switches> {
     let machine = Machine::regular(1, 1, 4, 2, false);
     let delays = evenkeel_sim::Delays { tick: 0, ..Default::default() };
-    let params = SimParams { execution: Execution::InTurn(turns), fork_cost: 0, delays, ..SimParams::default() };
+    let params =
+        SimParams { execution: Execution::InTurn(turns), fork_cost: 0, delays, ..SimParams::default() };
     let kernel = kernels::find("v6.12").unwrap();
     let mut sim = Simulation::new(&machine, kernel, &workload(text), params, Switches::default()).unwrap();
     sim.run_until(until).unwrap();
@@ -24,9 +25,11 @@ fn ticks_of_busy_cpus_are_late_by_what_was_recorded() {
     let recorded = [9, 375, 695, 976, 1221, 1435, 1623, 1787];
     let turns = Turns { device_phase: 2_930 * US, ..Turns::RECORDED };
     let sim = run("spin x16: spin 10s", turns, 2000 * MS);
-    let switches = sim.observer().0.iter().filter(|&&(at, _, prev, next)| {
-        at > 200 * MS && prev.is_some() && next.is_some()
-    });
+    let switches = sim
+        .observer()
+        .0
+        .iter()
+        .filter(|&&(at, _, prev, next)| at > 200 * MS && prev.is_some() && next.is_some());
     let mut seen = [0u32; 8];
     let mut others = 0;
     for &(at, ..) in switches {
@@ -52,8 +55,12 @@ fn work_slows_down_with_busy_cpus() {
     ";
     let sim = run(text, turns, 200 * MS);
     let result = sim.result();
-    let mut created: Vec<Ns> =
-        result.tasks.iter().filter(|task| task.name.starts_with("spin")).map(|task| task.times.created).collect();
+    let mut created: Vec<Ns> = result
+        .tasks
+        .iter()
+        .filter(|task| task.name.starts_with("spin"))
+        .map(|task| task.times.created)
+        .collect();
     created.sort_unstable();
     assert_eq!(created.len(), 7);
     let gaps: Vec<Ns> = created.windows(2).map(|pair| (pair[1] - pair[0]) / US).collect();

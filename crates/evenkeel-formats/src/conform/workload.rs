@@ -113,7 +113,8 @@ impl WorkloadSpec {
                 release = Some(time(value, MS)?);
             }
         }
-        let duration = duration.ok_or(SpecError { field: text.to_owned(), expected: "a duration, `dur=MS`" })?;
+        let duration =
+            duration.ok_or(SpecError { field: text.to_owned(), expected: "a duration, `dur=MS`" })?;
         if release.is_none() && groups.iter().any(|group: &TaskGroup| group.pinned.is_some()) {
             return Err(SpecError { field: text.to_owned(), expected: "`rel=MS`, for it pins tasks" });
         }
@@ -174,7 +175,8 @@ impl WorkloadSpec {
 impl TaskGroup {
     /// Adds a definition for each task.
     fn add(&self, out: &mut Workload, shift: Ns) {
-        let number = if matches!(self.behaviour, Behaviour::Pairs { .. }) { 2 * self.number } else { self.number };
+        let number =
+            if matches!(self.behaviour, Behaviour::Pairs { .. }) { 2 * self.number } else { self.number };
         let first = out.objects.len() as u32;
         // The child of a burst comes behind the tasks that fork it.
         let child = SpecId(out.tasks.len() as u32 + number);
@@ -245,7 +247,8 @@ fn until_next(period: Ns) -> Op {
 
 /// Reads one group of tasks.
 fn group(text: &str) -> Result<TaskGroup, SpecError> {
-    let fields: Vec<(&str, &str)> = text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
+    let fields: Vec<(&str, &str)> =
+        text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
     let get = |key: &str| fields.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
     let need = |key: &'static str| match get(key) {
         Some(value) => time(value, US),
@@ -281,7 +284,8 @@ fn group(text: &str) -> Result<TaskGroup, SpecError> {
 }
 
 /// The fields of a group.
-const KEYS: [&str; 12] = ["n", "t", "run", "period", "phase", "k", "every", "nice", "aff", "pin", "name", "rel"];
+const KEYS: [&str; 12] =
+    ["n", "t", "run", "period", "phase", "k", "every", "nice", "aff", "pin", "name", "rel"];
 
 fn number<T: core::str::FromStr>(text: &str, expected: &'static str) -> Result<T, SpecError> {
     text.parse().map_err(|_| SpecError { field: text.to_owned(), expected })
@@ -315,7 +319,9 @@ mod tests {
 
     #[test]
     fn pairs_wake_each_other_and_bursts_fork() {
-        let spec = WorkloadSpec::parse("n=1,t=pp,run=200,name=pp+n=1,t=burst,k=2,run=3000,every=40000,name=bu dur=600");
+        let spec = WorkloadSpec::parse(
+            "n=1,t=pp,run=200,name=pp+n=1,t=burst,k=2,run=3000,every=40000,name=bu dur=600",
+        );
         let workload = spec.unwrap().workload("w", 0);
         let ops = |index: usize| workload.tasks[index].program.phases[1].ops.clone();
         let send = |to| Op::Send { channel: ObjectId(to), sync: true };
@@ -331,7 +337,10 @@ mod tests {
         assert_eq!(fault("n=4,t=spin"), "`n=4,t=spin`: expected a duration, `dur=MS`");
         assert_eq!(fault("n=x,t=spin dur=1"), "`x`: expected a number of tasks");
         assert_eq!(fault("n=1,t=spon dur=1"), "`n=1,t=spon`: expected `t=spin`, `per`, `pp` or `burst`");
-        assert_eq!(fault("n=1,t=spin,pin=0 dur=1"), "`n=1,t=spin,pin=0 dur=1`: expected `rel=MS`, for it pins tasks");
+        assert_eq!(
+            fault("n=1,t=spin,pin=0 dur=1"),
+            "`n=1,t=spin,pin=0 dur=1`: expected `rel=MS`, for it pins tasks"
+        );
         assert_eq!(fault("n=1,t=spin,color=3 dur=1"), "`color=3`: expected a field that is known");
     }
 }

@@ -143,15 +143,16 @@ pub fn parse(text: &str, name: &str) -> Result<FtraceLog, InputError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let fault = |found: String, expected: &str| {
-            InputError::in_line(name, line, index, found, expected)
-        };
+        let fault = |found: String, expected: &str| InputError::in_line(name, line, index, found, expected);
         if let Some(lost) = lost_events(line) {
             log.lost += lost;
             continue;
         }
         let header = header(line).ok_or_else(|| {
-            fault("this is no event".into(), "`TASK-PID [CPU] FLAGS SECONDS: EVENT: FIELDS`, as tracefs prints it")
+            fault(
+                "this is no event".into(),
+                "`TASK-PID [CPU] FLAGS SECONDS: EVENT: FIELDS`, as tracefs prints it",
+            )
         })?;
         let Some(format) = payload::format(header.event) else {
             log.skipped += 1;
@@ -200,7 +201,9 @@ fn header(line: &str) -> Option<Header<'_>> {
 /// `COMM-PID`, with the thread group behind it if the trace shows that.
 fn ends_with_pid(task: &str) -> bool {
     let task = match task.strip_suffix(')').and_then(|task| task.rsplit_once('(')) {
-        Some((task, group)) if group.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b' ') => task.trim_end(),
+        Some((task, group)) if group.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b' ') => {
+            task.trim_end()
+        }
         _ => task,
     };
     task.rsplit_once('-').is_some_and(|(_, pid)| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))

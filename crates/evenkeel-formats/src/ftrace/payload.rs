@@ -75,9 +75,8 @@ fn switch(payload: &str) -> Option<TraceEvent> {
     let next = |rest: &str| {
         let (_, rest) = leading_number::<i32>(rest.strip_prefix(" prev_prio=")?)?;
         let (state, rest) = rest.strip_prefix(" prev_state=")?.split_once(" ==> ")?;
-        let (next, ()) = task(rest, "next_comm=", " next_pid=", |rest| {
-            number::<i32>(rest, " next_prio=").map(|_| ())
-        })?;
+        let (next, ()) =
+            task(rest, "next_comm=", " next_pid=", |rest| number::<i32>(rest, " next_prio=").map(|_| ()))?;
         Some((left_as(state)?, next))
     };
     let (prev, (prev_state, next)) = task(payload, "prev_comm=", " prev_pid=", next)?;

@@ -39,8 +39,7 @@ fn the_sample_of_the_specification_reads() {
 }
 
 /// The names of spec 5 §9.1, and worse ones.
-const NAMES: [&str; 9] =
-    ["a b", "x-1", "k=v", "[x]", "(sd-pam)", "", "a pid=7", "x ==> y", "lto cgu.00"];
+const NAMES: [&str; 9] = ["a b", "x-1", "k=v", "[x]", "(sd-pam)", "", "a pid=7", "x ==> y", "lto cgu.00"];
 
 #[test]
 fn names_may_hold_anything_in_every_event() {
@@ -51,7 +50,11 @@ fn names_may_hold_anything_in_every_event() {
                 "{head}sched_switch: prev_comm={name} prev_pid=5 prev_prio=120 prev_state=R+ ==> \
                  next_comm={other} next_pid=0 next_prio=-1"
             );
-            let expected = TraceEvent::Switch { prev: task(name, 5), prev_state: LeftAs::Runnable, next: task(other, 0) };
+            let expected = TraceEvent::Switch {
+                prev: task(name, 5),
+                prev_state: LeftAs::Runnable,
+                next: task(other, 0),
+            };
             let expected = TraceRecord { at: 7_500_000_000, cpu: 2, interrupt: true, event: expected };
             assert_eq!(one(&switch), expected, "{switch}");
             let fork = format!("{head}sched_process_fork: comm={name} pid=5 child_comm={other} child_pid=6");
@@ -112,7 +115,8 @@ fn what_is_broken_is_shown_with_its_place() {
         "grep-7 [000] d..2. 1.5: sched_switch: prev_comm=a prev_pid=1 prev_prio=120 prev_state= ==> next_comm=b next_pid=2 next_prio=120",
         "grep-7 [000] d..2. 1.5: cpu_idle: state=1 cpu_id=",
     ];
-    let shown: String = broken.iter().map(|line| format!("{}\n", parse(line, "trace").unwrap_err())).collect();
+    let shown: String =
+        broken.iter().map(|line| format!("{}\n", parse(line, "trace").unwrap_err())).collect();
     expect_test::expect![[r#"
         this is no event
          --> trace:1:1

@@ -88,7 +88,8 @@ impl<O: Observer> Simulation<O> {
         }
         // All idle: the clock jumps.
         let next = (0..ncpus).filter_map(|cpu| self.due_on(CpuId(cpu as u32), clock)).map(|(time, _)| time);
-        let fixed = [Timer::Timeline, Timer::Checker].into_iter().filter_map(|timer| self.timers.armed(timer));
+        let fixed =
+            [Timer::Timeline, Timer::Checker].into_iter().filter_map(|timer| self.timers.armed(timer));
         match next.chain(fixed).min().filter(|&time| time <= until) {
             Some(time) => {
                 self.turn = Some(Turn { clock: time.max(clock), since: clock, until: clock, ..turn });
@@ -106,8 +107,15 @@ impl<O: Observer> Simulation<O> {
 
     /// The next event of `cpu`: among those due by `clock` interrupts before programs, else the earliest.
     fn due_on(&self, cpu: CpuId, clock: Ns) -> Option<(Ns, Timer)> {
-        const ORDER: [Kind; 7] =
-            [Kind::Softirq, Kind::IdleEnter, Kind::Resched, Kind::Stopper, Kind::WakeList, Kind::NohzKick, Kind::Tick];
+        const ORDER: [Kind; 7] = [
+            Kind::Softirq,
+            Kind::IdleEnter,
+            Kind::Resched,
+            Kind::Stopper,
+            Kind::WakeList,
+            Kind::NohzKick,
+            Kind::Tick,
+        ];
         let kinds = ORDER.into_iter().map(|kind| Timer::Cpu(kind, cpu));
         let tasks = (0..self.instances.len()).filter(|&index| self.instances[index].timer_cpu == cpu);
         let tasks = tasks.map(|index| Timer::Task(TaskId::from_index(index)));

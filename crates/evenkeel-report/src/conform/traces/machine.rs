@@ -78,7 +78,9 @@ pub fn device_phase(records: &[TraceRecord], ncpus: usize) -> Option<Ns> {
     let offsets: Vec<Ns> = records
         .iter()
         .filter(|record| {
-            let TraceEvent::Switch { prev, prev_state: LeftAs::Runnable, .. } = &record.event else { return false };
+            let TraceEvent::Switch { prev, prev_state: LeftAs::Runnable, .. } = &record.event else {
+                return false;
+            };
             prev.pid != 0
         })
         .map(|record| record.at % TICK)

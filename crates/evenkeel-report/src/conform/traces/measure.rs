@@ -57,10 +57,10 @@ impl Measures {
 pub fn workload_tasks(records: &[TraceRecord]) -> BTreeSet<i32> {
     let mut tasks = BTreeSet::new();
     for record in records {
-        if let TraceEvent::Fork { parent, child } = &record.event {
-            if parent.pid == 1 || tasks.contains(&parent.pid) {
-                tasks.insert(child.pid);
-            }
+        if let TraceEvent::Fork { parent, child } = &record.event
+            && (parent.pid == 1 || tasks.contains(&parent.pid))
+        {
+            tasks.insert(child.pid);
         }
     }
     tasks

@@ -26,40 +26,26 @@ use judge::{Comparison, Verdict};
 use machine::Conditions;
 use measure::{Measures, Window};
 use serde::Serialize;
+use thiserror::Error;
 
 /// How many runs are simulated per workload unless told otherwise.
 pub const SEEDS: u64 = 10;
 
 /// Why runs could not be compared.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CompareError {
     /// A trace could not be read.
-    Trace(TracesError),
+    #[error(transparent)]
+    Trace(#[from] TracesError),
     /// A workload could not be simulated.
+    #[error("workload `{workload}`: {source}")]
     Simulate {
         /// Which.
         workload: String,
         /// Why.
-        source: SimError,
+        source: Box<SimError>,
     },
-}
-
-impl fmt::Display for CompareError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Trace(error) => write!(f, "{error}"),
-            Self::Simulate { workload, source } => write!(f, "workload `{workload}`: {source}"),
-        }
-    }
-}
-
-impl core::error::Error for CompareError {}
-
-impl From<TracesError> for CompareError {
-    fn from(error: TracesError) -> Self {
-        Self::Trace(error)
-    }
 }
 
 /// The result for one workload on one machine under one kernel.
@@ -102,7 +88,10 @@ pub fn compare_set(
     let mut workloads: Vec<Vec<&RecordedRun>> = Vec::new();
     for run in &set.runs {
         // Members of an ensemble are called alike and may differ in nothing but their start.
-        match workloads.iter_mut().find(|members| members[0].workload() == run.workload() && members[0].spec == run.spec) {
+        match workloads
+            .iter_mut()
+            .find(|members| members[0].workload() == run.workload() && members[0].spec == run.spec)
+        {
             Some(members) => members.push(run),
             None => workloads.push(vec![run]),
         }
@@ -149,12 +138,14 @@ fn compare_workload(
     conditions: Conditions,
     seeds: u64,
 ) -> Result<Vec<Comparison>, CompareError> {
-    let recorded: Vec<Measures> =
-        members.iter().map(|(run, log)| measure::measure(&log.records, machine.nr_cpus(), window(run))).collect();
+    let recorded: Vec<Measures> = members
+        .iter()
+        .map(|(run, log)| measure::measure(&log.records, machine.nr_cpus(), window(run)))
+        .collect();
     let run = members[0].0;
     let seeds: Vec<u64> = (1..=seeds).collect();
     let ours = simulate::ensemble(machine, kernel, run.workload(), &run.spec, conditions, &seeds)
-        .map_err(|source| CompareError::Simulate { workload: run.name.clone(), source })?;
+        .map_err(|source| CompareError::Simulate { workload: run.name.clone(), source: Box::new(source) })?;
     Ok(judge::compare(&run.spec, &recorded, &ours))
 }
 
@@ -176,6 +167,21 @@ impl Report {
         (count(Verdict::Within) + count(Verdict::Outside), count(Verdict::Outside))
     }
 
+    /// Workloads that could not be simulated.
+    pub fn not_compared(&self) -> usize {
+        self.results.iter().filter(|result| !matches!(result.outcome, Outcome::Compared(_))).count()
+    }
+
+    /// The totals, in a line: `33 of 34 judged measures conform; 28 workloads not compared`.
+    pub fn summary(&self) -> String {
+        let (judged, outside) = self.judged();
+        let mut text = format!("{} of {judged} judged measures conform", judged - outside);
+        if self.not_compared() > 0 {
+            let _ = write!(text, "; {} workloads not compared", self.not_compared());
+        }
+        text
+    }
+
     /// Whether every measure that is judged is near enough.
     pub fn conforms(&self) -> bool {
         self.judged().1 == 0
@@ -183,7 +189,7 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// A table per workload, then the totals.
+    /// A table per workload.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in &self.results {
             match &result.outcome {
@@ -197,14 +203,7 @@ impl fmt::Display for Report {
                 }
             }
         }
-        let (judged, outside) = self.judged();
-        let waiting =
-            self.results.iter().filter(|result| !matches!(result.outcome, Outcome::Compared(_))).count();
-        write!(f, "traces: {} of {judged} judged measures conform", judged - outside)?;
-        if waiting > 0 {
-            write!(f, "; {waiting} workloads not compared")?;
-        }
-        writeln!(f)
+        Ok(())
     }
 }
 
@@ -214,12 +213,7 @@ impl fmt::Display for Comparison {
         for value in &self.recorded {
             let _ = write!(recorded, "{} ", figure(*value));
         }
-        let ours = format!(
-            "{} [{}..{}]",
-            figure(self.median),
-            figure(self.least),
-            figure(self.greatest)
-        );
+        let ours = format!("{} [{}..{}]", figure(self.median), figure(self.least), figure(self.greatest));
         write!(f, "{:28} recorded {:16} ours {ours:24} ", self.measure, recorded.trim_end())?;
         match (self.verdict, self.bounds) {
             (Verdict::Within, _) => write!(f, "ok"),

@@ -62,7 +62,8 @@ impl Observer for Recorder {
                 (cpu, TraceEvent::WakeupNew { task: task(new), target_cpu: target_cpu.0 })
             }
             Event::MigrateTask { task: moved, orig_cpu, dest_cpu, .. } => {
-                let event = TraceEvent::Migrate { task: task(moved), orig_cpu: orig_cpu.0, dest_cpu: dest_cpu.0 };
+                let event =
+                    TraceEvent::Migrate { task: task(moved), orig_cpu: orig_cpu.0, dest_cpu: dest_cpu.0 };
                 (dest_cpu, event)
             }
             Event::Fork { cpu, parent, child } => {
