@@ -25,6 +25,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   evenkeel run examples/scenarios/skew16.toml
+  evenkeel explain examples/scenarios/skew16.toml --idle
   evenkeel topo --machine '2 sockets x 8 cores' --kernel v6.1
   evenkeel machine show '2 sockets x 8 cores x 2 threads'
   evenkeel kernels

@@ -167,7 +167,7 @@ fn setup(args: &SceneArgs, scenario: Option<&Scenario>, machine: &Machine) -> Re
             (None, None) => kernels::DEFAULT,
         };
     let seed = args.seed.or(scenario.and_then(|scenario| scenario.seed)).unwrap_or(0);
-    let params = SimParams { seed, ..SimParams::default() };
+    let params = SimParams { seed, background: true, ..SimParams::default() };
     let mut setup = Setup { kernel: *kernel, params, cpus: machine.online().weight() };
     let mut settings = Vec::new();
     for setting in scenario.iter().flat_map(|scenario| &scenario.set) {

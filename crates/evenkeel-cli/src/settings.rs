@@ -44,7 +44,7 @@ const fn setting(key: &'static str, value: &'static str, help: &'static str, app
 
 /// All settings but the features, by subject.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: [Setting; 35] = [
+pub(crate) const SETTINGS: [Setting; 36] = [
     setting("migration_cost_ns", "TIME | -1", "a task that ran less than this ago is cache hot; -1: always", |s, v| {
         s.kernel.tunables.migration_cost_ns = if v == "-1" { u32::MAX } else { up_to(time(v)?, 2 * SEC)? as u32 };
         Ok(())
@@ -187,6 +187,10 @@ pub(crate) const SETTINGS: [Setting; 35] = [
     }),
     setting("timer_slack", "TIME", "how late timers of tasks expire", |s, v| {
         s.params.timer_slack = up_to(time(v)?, SEC)?;
+        Ok(())
+    }),
+    setting("background", "on | off", "the kernel threads that every machine runs beside the workload; on by default", |s, v| {
+        s.params.background = switch(v)?;
         Ok(())
     }),
     setting("fresh_boot", "on | off", "a machine just booted rather than one that was up and idle", |s, v| {

@@ -43,7 +43,7 @@ fn every_command_has_help_with_examples() {
 
 #[test]
 fn no_line_of_help_is_longer_than_the_terminal() {
-    for command in ["run", "topo", "machine", "kernels", "conform"] {
+    for command in ["run", "explain", "topo", "machine", "kernels", "conform"] {
         let help = answer(&[command, "--help"]);
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
@@ -175,9 +175,23 @@ fn every_example_runs() {
     }
 }
 
+/// The README prints what the tool prints; `UPDATE_EXPECT=1 cargo test -p evenkeel-cli` brings it up to date.
+fn sample_in_readme(output: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("```text\n").unwrap();
+    let (sample, after) = rest.split_once("```").unwrap();
+    if std::env::var_os("UPDATE_EXPECT").is_some() && sample != output {
+        std::fs::write(&path, format!("{before}```text\n{output}```{after}")).unwrap();
+        return;
+    }
+    assert_eq!(sample, output, "results have changed: UPDATE_EXPECT=1 brings the README up to date");
+}
+
 #[test]
 fn the_first_answer_of_the_readme() {
     let text = answer(&["run", SKEW16]);
+    sample_in_readme(&text);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "skew16");
     assert_eq!(lines[1], "  machine   1 socket x 4 cores x 2 threads = 8 CPUs");
@@ -203,6 +217,72 @@ fn the_same_four_give_the_same_bytes() {
     assert_eq!(digest(&first).len(), 32);
     assert_ne!(digest(&first), digest(&run(&["--set", "features.PLACE_LAG=off"])));
     assert_ne!(digest(&first), digest(&run(&["--machine", "8 cores"])));
+}
+
+/// Collects the names of all fields.
+fn fields(value: &serde_json::Value, names: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                fields(value, names);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_json_is_documented() {
+    let text = answer(&["run", SKEW16, "--format", "json", "--digest", "--set", "cost=server"]);
+    let mut names = std::collections::BTreeSet::new();
+    fields(&serde_json::from_str(&text).unwrap(), &mut names);
+    assert!(names.len() > 60, "{names:?}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let documented = std::fs::read_to_string(root.join("docs/json.md")).unwrap();
+    for name in names {
+        assert!(documented.contains(&format!("`{name}`")), "docs/json.md does not know `{name}`");
+    }
+}
+
+#[test]
+fn every_command_of_the_documents_works() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
+    let mut runs = 0;
+    let shell = readme.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    for line in shell.flat_map(str::lines) {
+        if let Some(arguments) = line.strip_prefix("cargo run --release -p evenkeel-cli -- ") {
+            answer(&arguments.split(' ').collect::<Vec<_>>());
+            runs += 1;
+        } else {
+            assert!(ci.lines().any(|of_ci| of_ci == line), "`.ci/run` does what the README says: {line}");
+        }
+    }
+    assert!(runs > 2);
+    for (path, _) in readme.match_indices("](").map(|(at, _)| readme[at + 2..].split_once(')').unwrap()) {
+        assert!(path.starts_with("http") || root.join(path).exists(), "README.md points to {path}");
+    }
+    // The examples in the help texts.
+    for command in ["run", "explain", "topo", "machine", "kernels", "conform"] {
+        let help = answer(&[command, "--help"]);
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  evenkeel "));
+        for line in lines.filter(|line| !line.contains("host") && !line.contains(" my-") && *line != "topo") {
+            let quoted = line.split('\'').enumerate();
+            let arguments: Vec<&str> = quoted
+                .flat_map(
+                    |(index, part)| {
+                        if index % 2 == 1 { vec![part] } else { part.split_whitespace().collect() }
+                    },
+                )
+                .collect();
+            let (code, _, stderr) = evenkeel(&arguments);
+            let expected = i32::from(arguments.contains(&"--diff"));
+            assert_eq!(code, expected, "evenkeel {line}: {stderr}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Domain trees that a real kernel built: the `domains`, `features` and `tunables` of a recording's `sched.json`.
 //!
-//! A recording is JSON: the machine as sysfs showed it (read by [`machine::recording`](crate::machine::recording)), and
+//! A recording is JSON: the machine as sysfs showed it (read by [`crate::machine::recording`]), and
 //! what the kernel made of it. Example of one domain: `{"name": "MC", "span": "0-1", "level": 2, "imbalance_pct": 117,
 //! "flags": ["SD_BALANCE_NEWIDLE", ...], "groups": [{"id": 0, "span": "0"}, {"id": 1, "span": "1"}], ...}`. Capacities
 //! (`cap`) and `max_newidle_lb_cost` are not read: they depend on what happened at boot.

@@ -37,8 +37,9 @@
 //! This crate reads no files and knows no file format. Not simulated: frequency changes, idle states with exit
 //! latencies, time spent in interrupts, memory; and whatever the scheduler crate does not model. A workload that needs
 //! something of that is refused with a [`SimError`] that says where it was written.
+pub mod background;
 pub mod digest;
-pub mod error;
+mod error;
 mod launch;
 pub mod metrics;
 mod objects;

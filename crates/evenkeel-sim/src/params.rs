@@ -28,6 +28,8 @@ pub struct SimParams {
     pub start_jitter: Ns,
     /// How late timers of tasks may expire, and do (`timer_slack_ns` of a kernel task is 50 us); 0: on the dot.
     pub timer_slack: Ns,
+    /// The kernel threads that every machine has run beside the workload (see the module `background`).
+    pub background: bool,
     /// As a machine just booted rather than one that was up and idle.
     pub fresh_boot: bool,
     /// How many tasks may be created in all: a guard against programs that fork without end.
@@ -48,6 +50,7 @@ impl Default for SimParams {
             fork_cost: 50 * US,
             start_jitter: 0,
             timer_slack: 0,
+            background: false,
             fresh_boot: false,
             tasks_max: 1 << 18,
         }
@@ -69,13 +72,23 @@ pub struct Delays {
     pub softirq: Ns,
     /// From waking a stopper thread until it runs: 2 us, an interrupt and a switch.
     pub stopper: Ns,
+    /// How late the timer that ends slices fires, in kernels that have one: 1 us.
+    pub hrtick: Ns,
     /// From switching to the idle task until the idle loop stops the tick: 0.
     pub idle_entry: Ns,
 }
 
 impl Default for Delays {
     fn default() -> Self {
-        Self { resched_ipi: US, call_ipi: US, tick: US, softirq: 0, stopper: 2 * US, idle_entry: 0 }
+        Self {
+            resched_ipi: US,
+            call_ipi: US,
+            tick: US,
+            softirq: 0,
+            stopper: 2 * US,
+            hrtick: US,
+            idle_entry: 0,
+        }
     }
 }
 

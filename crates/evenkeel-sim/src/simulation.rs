@@ -101,7 +101,10 @@ pub struct Simulation<O: Observer> {
     timers: Timers,
     now: Ns,
     params: SimParams,
+    /// The workload, followed by definitions of background threads.
     workload: Workload,
+    /// How many of the definitions are the workload's own.
+    own: usize,
     programs: Programs,
     instances: Vec<Instance>,
     cpus: Vec<Cpu>,
@@ -128,7 +131,8 @@ pub struct Simulation<O: Observer> {
     /// How long the interrupt that is being handled still takes.
     interrupt_left: Ns,
     tick: Ns,
-    capacity: u64,
+    /// Capacities of the CPUs, 1024 the biggest.
+    capacities: Vec<u64>,
     events: u64,
 }
 
@@ -142,9 +146,15 @@ impl<O: Observer> Simulation<O> {
         observer: O,
     ) -> Result<Self, SimError> {
         let ncpus = machine.nr_cpus();
+        let own = workload.tasks.len();
+        let mut with_threads = workload.clone();
+        if params.background {
+            crate::background::add(&mut with_threads, ncpus as u32);
+        }
+        let workload = &with_threads;
         let mut programs = Programs::compile(workload, machine)?;
         let timeline = compile_timeline(workload, machine)?;
-        if workload.tasks.iter().all(|spec| spec.instances == 0) {
+        if workload.tasks[..own].iter().all(|spec| spec.instances == 0) {
             return Err(SimError::NothingToRun);
         }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
@@ -164,6 +174,7 @@ impl<O: Observer> Simulation<O> {
             params,
             objects: Objects::new(&workload.objects),
             workload: workload.clone(),
+            own,
             instances: Vec::new(),
             cpus: vec![cpu; ncpus],
             meters: Meters::new(ncpus),
@@ -183,7 +194,7 @@ impl<O: Observer> Simulation<O> {
             tick_jitter: Rng::new(params.seed, 3),
             interrupt_left: 0,
             tick: sched.tick_ns(),
-            capacity: u64::from(machine.cpus[0].capacity),
+            capacities: sched.rqs().iter().map(|rq| rq.arch_capacity).collect(),
             events: 0,
             programs,
             sched,
@@ -299,7 +310,7 @@ impl<O: Observer> Simulation<O> {
         &mut self.sched.observer_mut().1
     }
 
-    /// The workload.
+    /// The workload, followed by definitions of background threads.
     pub fn workload(&self) -> &Workload {
         &self.workload
     }
@@ -329,7 +340,7 @@ impl<O: Observer> Simulation<O> {
         let tally = &self.sched.observer().0;
         let task = |(index, times)| {
             let id = TaskId::from_index(index);
-            let launcher = self.is_launcher(id);
+            let launcher = self.instances[index].spec as usize >= self.own;
             TaskResult {
                 id,
                 name: self.task_name(id),

@@ -129,12 +129,14 @@ pub enum Kind {
     WakeList,
     /// The interrupt that asks to balance for idle CPUs arrives.
     NohzKick,
+    /// The timer that ends slices.
+    Hrtick,
     /// The scheduler tick.
     Tick,
 }
 
 /// All kinds, in slot order.
-const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 9] = [
     Kind::Softirq,
     Kind::IdleEnter,
     Kind::Resched,
@@ -142,6 +144,7 @@ const KINDS: [Kind; 8] = [
     Kind::Burst,
     Kind::WakeList,
     Kind::NohzKick,
+    Kind::Hrtick,
     Kind::Tick,
 ];
 

@@ -1,5 +1,6 @@
 //! Random workloads on small machines: nothing panics, no invariant breaks, and a run repeats itself exactly.
-use evenkeel::kernels::V6_12_117;
+use evenkeel::kernel::Kernel;
+use evenkeel::kernels;
 use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
 use evenkeel::workload::{
@@ -110,6 +111,7 @@ fn params() -> impl Strategy<Value = SimParams> {
     let delay = || prop_oneof![Just(0), 1u64..20 * US];
     let delays = (delay(), delay(), delay(), delay(), delay()).prop_map(
         |(resched_ipi, call_ipi, softirq, stopper, idle_entry)| Delays {
+            hrtick: 1_000,
             resched_ipi,
             call_ipi,
             tick: softirq / 2,
@@ -132,8 +134,19 @@ fn params() -> impl Strategy<Value = SimParams> {
     )
 }
 
-fn run(machine: &Machine, workload: &Workload, params: SimParams, check: bool) -> (String, RunResult) {
-    let mut sim = Simulation::new(machine, &V6_12_117, workload, params, Digest::default()).unwrap();
+/// Any kernel, those too whose balancing is not modelled yet.
+fn any_kernel() -> impl Strategy<Value = Kernel> {
+    prop::sample::select(&kernels::ALL[..]).prop_map(|kernel| Kernel { runs: true, ..*kernel })
+}
+
+fn run(
+    machine: &Machine,
+    kernel: &Kernel,
+    workload: &Workload,
+    params: SimParams,
+    check: bool,
+) -> (String, RunResult) {
+    let mut sim = Simulation::new(machine, kernel, workload, params, Digest::default()).unwrap();
     while sim.now() < 60 * MS && sim.step().unwrap() {
         if check {
             sim.sched().check();
@@ -160,10 +173,11 @@ proptest! {
             let cpus = machine.nr_cpus() as u32;
             (Just(machine), workload(cpus))
         }),
+        kernel in any_kernel(),
         params in params(),
     ) {
-        let checked = run(&machine, &workload, params, true);
-        let again = run(&machine, &workload, params, false);
+        let checked = run(&machine, &kernel, &workload, params, true);
+        let again = run(&machine, &kernel, &workload, params, false);
         prop_assert_eq!(checked, again);
     }
 }

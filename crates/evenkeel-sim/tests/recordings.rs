@@ -112,3 +112,55 @@ fn pinmix_leaves_the_sibling_of_the_bound_tasks_idle() {
     assert!(idle.iter().all(|idle| (1230..=1260).contains(idle)), "{idle:?}");
     assert!(wasted.iter().all(|wasted| (1230..=1260).contains(wasted)), "{wasted:?}");
 }
+
+/// How long after the release until no CPU is idle while another has two tasks or more, and how many tasks each CPU has at
+/// the end.
+fn spread(workload: &Workload, release: Ns, until: Ns, seed: u64) -> (Ns, Vec<u32>) {
+    let machine = Machine::regular(1, 1, 4, 2, false);
+    let params = SimParams { seed, start_jitter: 4 * MS, background: true, ..SimParams::default() };
+    let mut sim = Simulation::new(&machine, &V6_12_117, workload, params, Silent).unwrap();
+    let runnable = |sim: &Simulation<Silent>| -> Vec<u32> {
+        sim.sched().queues().iter().map(|queue| queue.h_nr_runnable()).collect()
+    };
+    let mut settled = None;
+    let mut at = release;
+    while at < until {
+        sim.run_until(at).unwrap();
+        if settled.is_none() && runnable(&sim).iter().all(|&tasks| tasks > 0) {
+            settled = Some(at - release);
+        }
+        at += MS;
+    }
+    sim.run_until(until).unwrap();
+    (settled.expect("no CPU stays idle"), runnable(&sim))
+}
+
+/// 16 spinners held on CPU 0 for 250 ms and released, with the kernel threads of a real machine. Recorded (6.12, five
+/// members): the first moment without an idle CPU beside an overloaded one was 0, 5, 10, 27 and 37 ms after the release, and at
+/// the end each CPU had two tasks, within one.
+#[test]
+fn released_tasks_leave_no_cpu_idle_within_60_ms_and_end_two_to_a_cpu() {
+    let workload = released("sk x16 cpus 0: run 10s", 250 * MS);
+    for seed in 0..25 {
+        let (settled, tasks) = spread(&workload, 250 * MS, 1501 * MS, seed);
+        assert!(settled <= 60 * MS, "seed {seed}: {settled} ns");
+        assert!(tasks.iter().all(|tasks| (1..=3).contains(tasks)), "seed {seed}: {tasks:?}");
+    }
+}
+
+/// 12 spinners forked in a row on 8 CPUs. Recorded: idle 0.05 to 0.23 % of the time from 20 ms on; asked for: under 1 %.
+#[test]
+fn forked_spinners_leave_no_cpu_idle() {
+    let workload = workload("fk x12: run 10s");
+    for seed in 0..25 {
+        let machine = Machine::regular(1, 1, 4, 2, false);
+        let params = SimParams { seed, start_jitter: 4 * MS, background: true, ..SimParams::default() };
+        let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Silent).unwrap();
+        let idle = |sim: &Simulation<Silent>| -> Ns { sim.result().cpus.iter().map(|cpu| cpu.idle).sum() };
+        sim.run_until(20 * MS).unwrap();
+        let before = idle(&sim);
+        sim.run_until(1000 * MS).unwrap();
+        let share = (idle(&sim) - before) * 10_000 / (980 * MS * 8);
+        assert!(share < 100, "seed {seed}: {share} of 10000");
+    }
+}

@@ -12,6 +12,7 @@ use crate::mask::CpuMask;
 use crate::observe::{Event, MigrateReason, Observer};
 use crate::rq::StopWork;
 use crate::sched::{Sched, clamp_slice, task_weight};
+use crate::select::rules::AffinityTarget;
 use crate::task::{OnRq, TaskState};
 use crate::time::Ns;
 use alloc::sync::Arc;
@@ -34,7 +35,7 @@ impl<O: Observer> Sched<O> {
             self.enqueue_task(cpu, task, Enqueue::RESTORE);
         }
         if running {
-            self.set_next_task(cpu, task);
+            self.set_next_task(cpu, task, false);
         }
     }
 
@@ -74,6 +75,9 @@ impl<O: Observer> Sched<O> {
 
     /// A CPU of the set, each call another one: the first after the caller's previous result, wrapping.
     fn any_and_distribute(&mut self, by: CpuId, valid: &CpuMask) -> CpuId {
+        if self.kernel.placement.affinity_target == AffinityTarget::Lowest {
+            return valid.first().expect("the set is not empty");
+        }
         let previous = self.distribute[by.index()];
         let next = valid.iter_wrap(CpuId(previous + 1)).next().expect("the set is not empty");
         self.distribute[by.index()] = next.0;
@@ -114,7 +118,7 @@ impl<O: Observer> Sched<O> {
     }
 
     fn apply_attributes(&mut self, task: TaskId, policy: FairPolicy, nice: i32, slice: Ns) {
-        let base_slice = self.base_slice;
+        let base_slice = self.rules.base_slice;
         let p = &mut self.tasks[task];
         p.policy = policy;
         p.nice = nice;
@@ -130,7 +134,7 @@ impl<O: Observer> Sched<O> {
             entity.load = load;
             entity.avg.load_avg = entity.weight();
         } else {
-            self.reweight_entity(self.tasks[task].se, load);
+            self.reweight_entity(self.tasks[task].se, load, None);
         }
     }
 }

@@ -90,7 +90,7 @@ impl<O: Observer> Sched<O> {
         let util_est: u64 = queued
             .iter()
             .filter(|task| !self.entity(**task).sched_delayed)
-            .map(|task| self.util_est(*task))
+            .map(|task| u64::from(self.rules.queues.util_est.contribution(&self.entity(*task).avg)))
             .sum();
         // An estimate that changed while its task was delayed may leave a remainder of at most one CPU each.
         let sum = u64::from(self.root(cpu).avg.util_est);
@@ -140,12 +140,12 @@ impl<O: Observer> Sched<O> {
         assert_eq!(timeline, waiting, "{id:?}: those who wait");
         for waiting in queue.timeline.entries() {
             let entity = entity(&waiting.se);
-            assert_eq!((waiting.deadline, waiting.vruntime), (entity.deadline, entity.vruntime), "{id:?}");
+            assert_eq!((waiting.key, waiting.vruntime), (queue.key_of(entity), entity.vruntime), "{id:?}");
         }
-        let weights: u64 = waiting.iter().map(|se| entity(se).weight()).sum();
+        let weights: u64 = waiting.iter().map(|se| queue.mean_weight(entity(se))).sum();
         assert_eq!(queue.avg_load, weights, "{id:?}: sum of waiting weights");
         let key = |se: &SeId| entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64;
-        let keys: i64 = waiting.iter().map(|se| key(se) * entity(se).weight() as i64).sum();
+        let keys: i64 = waiting.iter().map(|se| key(se) * queue.mean_weight(entity(se)) as i64).sum();
         assert_eq!(queue.avg_vruntime, keys, "{id:?}: sum of keys");
     }
 

@@ -9,6 +9,7 @@
 use crate::ids::CpuId;
 use crate::observe::Observer;
 use crate::pelt::LOAD_AVG_MAX;
+use crate::queue_rules::LoadTracking;
 use crate::sched::Sched;
 
 /// From this utilisation on a CPU had no spare capacity: `((47742 - 1024) << 10) - 47742` (spec 2 §4.3).
@@ -28,7 +29,11 @@ impl<O: Observer> Sched<O> {
         if rq.curr.is_none() && !rq.stopper_running {
             rq.sync_idle_clock_pelt();
         } else {
-            rq.clock_pelt += (delta * rq.arch_capacity) >> 10;
+            rq.clock_pelt += match self.rules.queues.load_tracking {
+                LoadTracking::SlowedTime => (delta * rq.arch_capacity) >> 10,
+                // Contributions are scaled instead.
+                LoadTracking::ScaledContributions => delta,
+            };
         }
     }
 

@@ -6,6 +6,7 @@
 //! In the kernel: `struct sched_entity`, `struct cfs_rq`. Specified in spec 2 §3.
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::pelt::SchedAvg;
+use crate::queue_rules::VirtualTime;
 use crate::time::{Jiffies, Ns};
 use crate::timeline::Timeline;
 use crate::weight::{LoadWeight, scale_load_down};
@@ -35,6 +36,8 @@ pub struct Entity {
     pub deadline: u64,
     /// Off the queue: lag to keep. Current: the deadline for which it is protected from preemption.
     pub vlag: i64,
+    /// Current: the virtual time until which it is protected, in kernels that keep it apart from the lag.
+    pub vprot: u64,
     /// Slice, ns.
     pub slice: Ns,
     /// Load tracking.
@@ -49,7 +52,8 @@ pub struct Entity {
     pub task: Option<TaskId>,
     /// How many levels above it: 0 on a root queue.
     pub depth: u32,
-    /// Of a group: runnable tasks below, as last noted; it lags behind inside one operation.
+    /// Of a group: runnable tasks below, as last noted; it lags behind inside one operation. Where contributions are
+    /// scaled: the full-resolution weight with which it counts as runnable.
     pub runnable_weight: u64,
 }
 
@@ -68,6 +72,7 @@ impl Entity {
             vruntime: 0,
             deadline: 0,
             vlag: 0,
+            vprot: 0,
             slice,
             avg: SchedAvg::default(),
             cfs_rq: QueueId(0),
@@ -97,6 +102,8 @@ pub struct Removed {
     pub util_avg: u64,
     /// Sum of `runnable_avg`.
     pub runnable_avg: u64,
+    /// Sum of `load_sum`.
+    pub load_sum: u64,
 }
 
 /// One fair run queue (`struct cfs_rq`).
@@ -114,6 +121,8 @@ pub struct CfsRq {
     pub on_list: bool,
     /// Sum of the full-resolution weights of queued entities, current included.
     pub load_weight: u64,
+    /// The same of the weights with which entities count as runnable, where contributions are scaled.
+    pub runnable_weight: u64,
     /// Entities queued, current and delayed included.
     pub nr_running: u32,
     /// Tasks in the subtree, delayed included.
@@ -128,7 +137,13 @@ pub struct CfsRq {
     pub curr: Option<SeId>,
     /// The entity to prefer at the next pick, if it is eligible.
     pub next: Option<SeId>,
-    /// Reference point of virtual time.
+    /// Classic CFS: the entity that was preempted, to return to.
+    pub last: Option<SeId>,
+    /// Classic CFS: the entity to pass over once.
+    pub skip: Option<SeId>,
+    /// What virtual time is here.
+    pub virtual_time: VirtualTime,
+    /// Reference point of virtual time; classic CFS: the smallest virtual runtime so far (`min_vruntime`).
     pub zero_vruntime: u64,
     /// Sum over the waiting entities of `(vruntime - zero_vruntime) * weight`.
     pub avg_vruntime: i64,
@@ -162,6 +177,7 @@ impl CfsRq {
             idle: false,
             on_list: false,
             load_weight: 0,
+            runnable_weight: 0,
             nr_running: 0,
             h_nr_queued: 0,
             h_nr_delayed: 0,
@@ -169,6 +185,9 @@ impl CfsRq {
             timeline: Timeline::default(),
             curr: None,
             next: None,
+            last: None,
+            skip: None,
+            virtual_time: VirtualTime::default(),
             zero_vruntime: (1u64 << 20).wrapping_neg(),
             avg_vruntime: 0,
             avg_load: 0,

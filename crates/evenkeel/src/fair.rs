@@ -5,11 +5,15 @@
 //!
 //! In the kernel: `enqueue_task_fair`, `dequeue_entities`, `pick_task_fair`, `pick_next_task_fair`,
 //! `check_preempt_wakeup_fair`. Specified in spec 2 §5.2, §5.3, §6.7.
+use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
+use crate::pick::cfs::wakeup_preempt_entity;
+use crate::pick::eevdf::PickMode;
+use crate::queue_rules::{UtilEstUpdate, WakeupPreemption};
 use crate::sched::Sched;
 use crate::task::OnRq;
 use crate::timeline::vtime_before;
@@ -111,6 +115,7 @@ impl<O: Observer> Sched<O> {
             level = self.entities[se.index()].parent;
         }
         self.add_nr_running(cpu);
+        self.hrtick_update(cpu);
         let clock = self.rqs[cpu.index()].clock;
         let p = &mut self.tasks[task];
         if !flags.contains(Enqueue::RESTORE) && p.last_queued == 0 {
@@ -170,10 +175,16 @@ impl<O: Observer> Sched<O> {
         if !(delayed && (migrating || flags.contains(Dequeue::SAVE))) {
             self.util_est_dequeue(cpu, task);
         }
-        if flags.contains(Dequeue::SLEEP) {
-            self.util_est_update(cpu, task);
+        let se = self.tasks[task].se;
+        let sleeps = flags.contains(Dequeue::SLEEP);
+        let update = self.rules.queues.util_est_update;
+        if sleeps && update == UtilEstUpdate::BeforeDequeue {
+            self.util_est_update(se);
         }
-        if self.dequeue_entities(cpu, self.tasks[task].se, flags) {
+        if self.dequeue_entities(cpu, se, flags) {
+            if sleeps && update == UtilEstUpdate::AfterDequeue {
+                self.util_est_update(se);
+            }
             return true;
         }
         self.emit(|_| Event::DelayDequeue { task, cpu });
@@ -249,7 +260,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Whether an entity gives way to others: by policy, or because its group is of the idle kind.
-    fn se_is_idle(&self, se: SeId) -> bool {
+    pub(crate) fn se_is_idle(&self, se: SeId) -> bool {
         let entity = &self.entities[se.index()];
         match (entity.task, entity.my_queue) {
             (Some(task), _) => self.tasks[task].policy == FairPolicy::Idle,
@@ -260,13 +271,27 @@ impl<O: Observer> Sched<O> {
 
     /// Marks an entity, and those above it, as the next to run.
     fn set_next_buddy(&mut self, se: SeId) {
+        self.set_mark(se, |queue| &mut queue.next);
+    }
+
+    fn set_mark(&mut self, se: SeId, mark: impl Fn(&mut CfsRq) -> &mut Option<SeId>) {
         let mut level = Some(se);
         while let Some(se) = level {
             if !self.entities[se.index()].on_rq || self.se_is_idle(se) {
                 return;
             }
             let entity = &self.entities[se.index()];
-            self.queues[entity.cfs_rq.index()].next = Some(se);
+            *mark(&mut self.queues[entity.cfs_rq.index()]) = Some(se);
+            level = entity.parent;
+        }
+    }
+
+    /// Classic CFS: the next pick passes over an entity, and those above it.
+    pub(crate) fn set_skip_buddy(&mut self, se: SeId) {
+        let mut level = Some(se);
+        while let Some(se) = level {
+            let entity = &self.entities[se.index()];
+            self.queues[entity.cfs_rq.index()].skip = Some(se);
             level = entity.parent;
         }
     }
@@ -284,7 +309,7 @@ impl<O: Observer> Sched<O> {
             if queue.queued_curr(&self.entities).is_some() {
                 self.update_curr(id);
             }
-            let se = self.queues[id.index()].pick_eevdf(&self.entities, true, &rules);
+            let se = self.queues[id.index()].pick_next_entity(&self.entities, PickMode::Full, &rules);
             let entity = &self.entities[se.index()];
             if entity.sched_delayed {
                 self.dequeue_entities(cpu, se, Dequeue::SLEEP | Dequeue::DELAYED);
@@ -299,12 +324,12 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// The task becomes current, coming from another class (`set_next_task_fair`).
-    pub(crate) fn set_next_task(&mut self, cpu: CpuId, task: TaskId) {
+    /// The task becomes current: `picked` after another class, or again after a change (`set_next_task_fair`).
+    pub(crate) fn set_next_task(&mut self, cpu: CpuId, task: TaskId, picked: bool) {
         self.note_running(cpu, task);
         let mut level = Some(self.tasks[task].se);
         while let Some(se) = level {
-            self.set_next_entity(se);
+            self.set_next_entity(se, picked);
             level = self.entities[se.index()].parent;
         }
         self.update_misfit_status(cpu, Some(task));
@@ -334,12 +359,12 @@ impl<O: Observer> Sched<O> {
                 pse = p_parent.expect("a deeper entity has a parent");
             }
             if n_depth >= p_depth {
-                self.set_next_entity(se);
+                self.set_next_entity(se, true);
                 se = n_parent.expect("a deeper entity has a parent");
             }
         }
         self.put_prev_entity(pse);
-        self.set_next_entity(se);
+        self.set_next_entity(se, true);
         self.update_misfit_status(cpu, Some(next));
     }
 
@@ -399,30 +424,138 @@ impl<O: Observer> Sched<O> {
         if self.rqs[cpu.index()].need_resched || !rules.features.contains(Features::WAKEUP_PREEMPTION) {
             return;
         }
+        let normal = self.tasks[task].policy == FairPolicy::Normal;
+        if rules.queues.wakeup_preemption == WakeupPreemption::Granularity {
+            if self.preempts_by_granularity(curr, task, normal) {
+                self.resched_curr(from, cpu);
+            }
+            return;
+        }
         let (se, pse) = self.find_matching_se(self.tasks[curr].se, wakee);
         let (curr_idle, wakee_idle) = (self.se_is_idle(se), self.se_is_idle(pse));
         if curr_idle && !wakee_idle {
-            self.entities[se.index()].cancel_protection();
+            self.entities[se.index()].cancel_protect_slice(&rules);
             self.resched_curr(from, cpu);
             return;
         }
-        if curr_idle != wakee_idle || self.tasks[task].policy != FairPolicy::Normal {
+        if curr_idle != wakee_idle || !normal {
             return;
         }
-        let id = self.entities[se.index()].cfs_rq;
-        self.update_curr(id);
-        let queue = &self.queues[id.index()];
+        self.update_curr(self.entities[se.index()].cfs_rq);
+        let preempts = match rules.queues.wakeup_preemption {
+            WakeupPreemption::Granularity => unreachable!("decided above"),
+            WakeupPreemption::Trial => self.preempts_by_trial(se, pse),
+            WakeupPreemption::TrialShort => self.preempts_by_short_trial(se, pse),
+            WakeupPreemption::Pick => self.preempts_by_pick(cpu, se, pse, fork),
+        };
+        if preempts {
+            self.resched_curr(from, cpu);
+        }
+    }
+
+    /// Classic CFS: the wakee must be behind by more than the granularity (spec 2 §7.6). What is preempted from a crowd is
+    /// returned to later.
+    fn preempts_by_granularity(&mut self, curr: TaskId, task: TaskId, normal: bool) -> bool {
+        let rules = self.rules();
+        let curr_se = self.tasks[curr].se;
+        let own_queue = &self.queues[self.entities[curr_se.index()].cfs_rq.index()];
+        let crowded = own_queue.nr_running >= rules.cfs.nr_latency;
+        let idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
+        let (mut se, mut pse) = (curr_se, self.tasks[task].se);
+        let preempts = if idle_policy(curr) && !idle_policy(task) {
+            true
+        } else if !normal {
+            false
+        } else {
+            (se, pse) = self.find_matching_se(se, pse);
+            let (curr_idle, wakee_idle) = (self.se_is_idle(se), self.se_is_idle(pse));
+            if curr_idle != wakee_idle {
+                curr_idle
+            } else {
+                self.update_curr(self.entities[se.index()].cfs_rq);
+                let (runs, wakes) = (&self.entities[se.index()], &self.entities[pse.index()]);
+                let behind = wakeup_preempt_entity(runs, wakes, &rules) == 1;
+                if behind {
+                    self.set_next_buddy(pse);
+                }
+                behind
+            }
+        };
+        if preempts
+            && crowded
+            && rules.features.contains(Features::LAST_BUDDY)
+            && self.entities[se.index()].task.is_some()
+        {
+            self.set_mark(se, |queue| &mut queue.last);
+        }
+        preempts
+    }
+
+    /// A trial pick returns the wakee; one with a shorter slice and an earlier deadline breaks protection.
+    fn preempts_by_trial(&mut self, se: SeId, pse: SeId) -> bool {
+        let rules = self.rules();
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
         let (runs, wakes) = (&self.entities[se.index()], &self.entities[pse.index()]);
-        let eligible = |entity: &crate::entity::Entity| queue.eligible(&self.entities, entity.vruntime);
+        let eligible = |entity: &Entity| queue.eligible(&self.entities, entity.vruntime);
         if rules.features.contains(Features::PREEMPT_SHORT)
             && wakes.slice < runs.slice
             && eligible(wakes)
             && (vtime_before(wakes.deadline, runs.deadline) || !eligible(runs))
         {
-            self.entities[se.index()].cancel_protection();
+            self.entities[se.index()].cancel_protect_slice(&rules);
         }
-        if self.queues[id.index()].pick_eevdf(&self.entities, false, &rules) == pse {
-            self.resched_curr(from, cpu);
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        queue.pick_eevdf(&self.entities, PickMode::Trial, &rules) == pse
+    }
+
+    /// Whether the wakee's slice is shorter, and that matters.
+    fn is_short(&self, se: SeId, pse: SeId) -> bool {
+        self.rules.features.contains(Features::PREEMPT_SHORT)
+            && self.entities[pse.index()].slice < self.entities[se.index()].slice
+    }
+
+    /// A trial pick returns the wakee, without protection if its slice is shorter.
+    fn preempts_by_short_trial(&mut self, se: SeId, pse: SeId) -> bool {
+        let rules = self.rules();
+        let short = self.is_short(se, pse);
+        let mode = if short { PickMode::Unprotected } else { PickMode::Trial };
+        let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
+        let preempts = queue.pick_eevdf(&self.entities, mode, &rules) == pse;
+        if short && preempts {
+            self.entities[se.index()].cancel_protect_slice(&rules);
+        } else if short && rules.features.contains(Features::RUN_TO_PARITY) {
+            queue.update_protect_slice(&mut self.entities, se, &rules);
         }
+        preempts
+    }
+
+    /// A real pick returns the wakee; delayed entities that it meets leave the queue on the way.
+    fn preempts_by_pick(&mut self, cpu: CpuId, se: SeId, pse: SeId, fork: bool) -> bool {
+        let rules = self.rules();
+        let id = self.entities[se.index()].cfs_rq;
+        let short = self.is_short(se, pse);
+        if !short && (fork || self.entities[pse.index()].sched_delayed) {
+            return false;
+        }
+        let mode = if short { PickMode::Unprotected } else { PickMode::Full };
+        while self.queues[id.index()].nr_running > 0 {
+            let picked = self.queues[id.index()].pick_eevdf(&self.entities, mode, &rules);
+            if self.entities[picked.index()].sched_delayed {
+                self.dequeue_entities(cpu, picked, Dequeue::SLEEP | Dequeue::DELAYED);
+                continue;
+            }
+            if picked == pse {
+                if short {
+                    self.entities[se.index()].cancel_protect_slice(&rules);
+                }
+                self.clear_buddies(se);
+                return true;
+            }
+            break;
+        }
+        if rules.features.contains(Features::RUN_TO_PARITY) {
+            self.queues[id.index()].update_protect_slice(&mut self.entities, se, &rules);
+        }
+        false
     }
 }

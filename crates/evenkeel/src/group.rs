@@ -10,12 +10,13 @@ use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::load_avg::Membership;
 use crate::observe::Observer;
-use crate::pelt::MIN_DIVIDER;
-use crate::pick::eevdf::Rules;
+use crate::pelt::{LOAD_AVG_MAX, MIN_DIVIDER};
+use crate::pick::rules::Rules;
+use crate::queue_rules::{LoadTracking, Removal};
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
 use crate::time::MS;
-use crate::weight::{LoadWeight, NICE_0_LOAD, NICE_0_SHIFT, calc_delta_fair, scale_load_down};
+use crate::weight::{LoadWeight, NICE_0_LOAD, NICE_0_SHIFT, scale_load_down};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -88,6 +89,15 @@ pub fn calc_group_shares(
     part.clamp(2, shares)
 }
 
+/// The part of an entity's weight with which it counts as runnable: that of its queue's load which is not asleep
+/// (spec 2 §14.2).
+fn calc_group_runnable(queue: &CfsRq, shares: u64) -> u64 {
+    let load = queue.avg.load_avg.max(scale_load_down(queue.load_weight));
+    let runnable = queue.avg.runnable_avg.max(scale_load_down(queue.runnable_weight));
+    let part = runnable * shares;
+    part.checked_div(load).unwrap_or(part).clamp(2, shares.max(2))
+}
+
 impl<O: Observer> Sched<O> {
     /// Creates a task group below `parent`, with full-resolution shares (see [`shares_of_weight`]).
     pub fn new_group(&mut self, parent: TgId, name: &str, shares: u64, idle: bool) -> TgId {
@@ -99,13 +109,20 @@ impl<O: Observer> Sched<O> {
             let queue = QueueId::from_index(self.queues.len());
             let se = SeId::from_index(self.entities.len());
             let depth = parent_se.map_or(0, |parent| self.entities[parent.index()].depth + 1);
-            self.queues.push(CfsRq { group, owner: Some(se), idle, ..CfsRq::new(CpuId(cpu as u32)) });
+            let virtual_time = self.rules.queues.virtual_time;
+            self.queues.push(CfsRq {
+                group,
+                owner: Some(se),
+                idle,
+                virtual_time,
+                ..CfsRq::new(CpuId(cpu as u32))
+            });
             self.entities.push(Entity {
                 cfs_rq: parent_queue,
                 parent: parent_se,
                 my_queue: Some(queue),
                 depth,
-                ..Entity::new(LoadWeight::computed(NICE_0_LOAD), self.base_slice)
+                ..Entity::new(LoadWeight::computed(NICE_0_LOAD), self.rules.base_slice)
             });
             queues.push(queue);
             entities.push(se);
@@ -154,7 +171,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn update_cfs_group(&mut self, se: SeId) {
         let Some(queue) = self.entities[se.index()].my_queue else { return };
         let queue = &self.queues[queue.index()];
-        if queue.load_weight == 0 {
+        if queue.load_weight == 0 && self.rules.queues.empty_group_keeps_weight {
             return;
         }
         let tg = &self.groups[queue.group.index()];
@@ -165,54 +182,60 @@ impl<O: Observer> Sched<O> {
             tg.load_avg,
             queue.tg_load_avg_contrib,
         );
-        if self.entities[se.index()].load.weight != weight {
-            self.reweight_entity(se, LoadWeight::computed(weight));
+        let runnable_weight = match self.rules.queues.load_tracking {
+            LoadTracking::SlowedTime => None,
+            LoadTracking::ScaledContributions => Some(calc_group_runnable(queue, weight)),
+        };
+        let entity = &self.entities[se.index()];
+        let changed = entity.load.weight != weight
+            || runnable_weight.is_some_and(|weight| weight != entity.runnable_weight);
+        if changed {
+            self.reweight_entity(se, LoadWeight::computed(weight), runnable_weight);
         }
     }
 
     /// Changes an entity's weight; the time it is owed, and the distance to its deadline, stay the same in real time.
-    pub(crate) fn reweight_entity(&mut self, se: SeId, load: LoadWeight) {
+    /// `runnable_weight`: the weight with which a group's entity counts as runnable, where contributions are scaled.
+    pub(crate) fn reweight_entity(&mut self, se: SeId, load: LoadWeight, runnable_weight: Option<u64>) {
         let rules = self.rules();
-        let queue_id = self.entities[se.index()].cfs_rq;
-        let is_curr = self.queues[queue_id.index()].curr == Some(se);
+        let id = self.entities[se.index()].cfs_rq;
         let on_rq = self.entities[se.index()].on_rq;
         if on_rq {
-            self.update_curr(queue_id);
-            let queue = &mut self.queues[queue_id.index()];
-            let virtual_time = queue.avg_vruntime(&self.entities);
-            let entity = &mut self.entities[se.index()];
-            if !is_curr {
-                queue.remove_waiting(se, entity);
-            }
-            queue.load_weight -= entity.load.weight;
-            queue.detach_load(entity);
-            reweight_queued(entity, virtual_time, load.weight, &rules);
-        } else {
-            let entity = &mut self.entities[se.index()];
-            if entity.avg.last_update_time != 0 {
-                self.queues[queue_id.index()].detach_load(entity);
-            }
-            entity.vlag = scale(entity.vlag, entity.load.weight, load.weight);
+            self.update_curr(id);
         }
-        let queue = &mut self.queues[queue_id.index()];
+        let queue = &mut self.queues[id.index()];
+        let attached = self.entities[se.index()].avg.last_update_time != 0;
+        if attached {
+            queue.detach_load(&self.entities[se.index()], &rules);
+        }
+        if on_rq {
+            queue.dequeue_runnable_load(&self.entities[se.index()], &rules);
+            queue.reweight_queued(&mut self.entities, se, load, &rules);
+        } else {
+            self.entities[se.index()].reweight_unqueued(load, &rules);
+        }
         let entity = &mut self.entities[se.index()];
-        entity.load = load;
-        entity.avg.load_avg = entity.weight() * entity.avg.load_sum / entity.avg.divider();
-        if entity.avg.last_update_time != 0 {
+        entity.runnable_weight = runnable_weight.unwrap_or(entity.runnable_weight);
+        let divider = entity.avg.divider();
+        entity.avg.load_avg = entity.weight() * entity.avg.load_sum / divider;
+        if rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            let runnable = scale_load_down(entity.runnable_load_weight()) * entity.avg.runnable_sum;
+            entity.avg.runnable_avg = runnable / divider;
+        }
+        if attached {
             queue.attach_load(entity);
         }
         if on_rq {
-            queue.load_weight += entity.load.weight;
-            if !is_curr {
-                queue.insert_waiting(se, entity);
-            }
+            queue.enqueue_runnable_load(entity, &rules);
         }
     }
 
-    /// Tells the group how much load the queue has; not for small changes, and at most once a millisecond.
+    /// Tells the group how much load the queue has; not for small changes, and in newer kernels at most once a
+    /// millisecond.
     pub(crate) fn update_tg_load_avg(&mut self, queue: QueueId) {
         let queue = &mut self.queues[queue.index()];
-        if queue.owner.is_none() || self.now - queue.last_update_tg_load_avg < MS {
+        let early = self.rules.queues.tg_load_limited_to_ms && self.now - queue.last_update_tg_load_avg < MS;
+        if queue.owner.is_none() || early {
             return;
         }
         let contrib = queue.tg_load_avg_contrib;
@@ -242,9 +265,11 @@ impl<O: Observer> Sched<O> {
         let queue = &mut self.queues[parent.index()];
         queue.propagate = true;
         queue.prop_runnable_sum += jump;
-        queue.follow_util(entity, child_avg.util_avg);
-        queue.follow_runnable(entity, child_avg.runnable_avg);
-        queue.follow_load(entity, jump, child_avg.load_sum, child_weight);
+        queue.follow_util(entity, child_avg.util_avg, &self.rules);
+        if self.rules.queues.load_tracking == LoadTracking::SlowedTime {
+            queue.follow_runnable(entity, child_avg.runnable_avg, &self.rules);
+        }
+        queue.follow_load(entity, jump, child_avg.load_sum, child_weight, &self.rules);
         true
     }
 
@@ -266,9 +291,16 @@ impl<O: Observer> Sched<O> {
                 sched.propagate_up(se);
             }
             sched.entities[se.index()].avg.last_update_time = 0;
+            let sleeps = sched.tasks[task].on_rq == OnRq::No;
+            if sleeps {
+                sched.normalize_sleeper(se);
+            }
             sched.tasks[task].group = group;
             let cpu = sched.tasks[task].cpu;
             sched.assign_queue(task, cpu);
+            if sleeps {
+                sched.denormalize_sleeper(se);
+            }
             sched.update_load_avg(se, Membership::Attach);
             sched.propagate_up(se);
         });
@@ -297,68 +329,87 @@ impl<O: Observer> Sched<O> {
     }
 }
 
-/// `x * from / to`, truncated.
-fn scale(x: i64, from: u64, to: u64) -> i64 {
-    (i128::from(x) * i128::from(from) / i128::from(to)) as i64
-}
-
-/// Where an entity that is queued stands after a change of its weight (spec 2 §6.10).
-fn reweight_queued(entity: &mut Entity, virtual_time: u64, weight: u64, rules: &Rules) {
-    let old = entity.load.weight;
-    let limit = calc_delta_fair((2 * entity.slice).max(rules.tick), &entity.load) as i64;
-    let distance = virtual_time.wrapping_sub(entity.vruntime) as i64;
-    if distance != 0 {
-        let lag = scale(distance.clamp(-limit, limit), old, weight);
-        entity.vruntime = virtual_time.wrapping_sub(lag as u64);
-    }
-    let remaining = entity.deadline.wrapping_sub(virtual_time) as i64;
-    entity.deadline = virtual_time.wrapping_add(scale(remaining, old, weight) as u64);
-}
-
 /// `x + delta`, at least 0.
 fn add_positive(x: u64, delta: i64) -> u64 {
     x.saturating_add_signed(delta)
 }
 
+/// The divider of the averages and sums that are passed on; the oldest kernels use the limit of the sum.
+fn propagation_divider(queue: &CfsRq, rules: &Rules) -> u64 {
+    match rules.queues.load_tracking {
+        LoadTracking::SlowedTime => queue.avg.divider(),
+        LoadTracking::ScaledContributions => LOAD_AVG_MAX,
+    }
+}
+
+impl Removal {
+    /// An average and its sum follow a jump.
+    fn follow(self, avg: &mut u64, sum: &mut u64, (delta_avg, delta_sum): (i64, i64), divider: u64) {
+        *avg = add_positive(*avg, delta_avg);
+        *sum = match self {
+            Self::Subtract | Self::Recompute => *avg * divider,
+            Self::SubtractWithFloor => add_positive(*sum, delta_sum).max(*avg * MIN_DIVIDER),
+        };
+    }
+
+    /// The same for load, where the oldest kernels do not round sums to averages.
+    fn follow_load(self, avg: &mut u64, sum: &mut u64, delta: (i64, i64), divider: u64) {
+        match self {
+            Self::Subtract => {
+                *avg = add_positive(*avg, delta.0);
+                *sum = add_positive(*sum, delta.1);
+            }
+            Self::Recompute | Self::SubtractWithFloor => self.follow(avg, sum, delta, divider),
+        }
+    }
+}
+
 impl CfsRq {
     /// The group entity's utilisation becomes that of its queue; this queue's changes by the same.
-    fn follow_util(&mut self, entity: &mut Entity, util_avg: u64) {
+    fn follow_util(&mut self, entity: &mut Entity, util_avg: u64, rules: &Rules) {
         if util_avg == entity.avg.util_avg {
             return;
         }
-        let divider = self.avg.divider();
+        let divider = propagation_divider(self, rules);
         let delta_avg = util_avg as i64 - entity.avg.util_avg as i64;
         let util_sum = (util_avg * divider) as u32;
         let delta_sum = i64::from(util_sum) - i64::from(entity.avg.util_sum);
         entity.avg.util_avg = util_avg;
         entity.avg.util_sum = util_sum;
-        self.avg.util_avg = add_positive(self.avg.util_avg, delta_avg);
-        self.avg.util_sum = add_positive(u64::from(self.avg.util_sum), delta_sum) as u32;
-        self.avg.util_sum = self.avg.util_sum.max((self.avg.util_avg * MIN_DIVIDER) as u32);
+        let mut sum = u64::from(self.avg.util_sum);
+        rules.queues.removal.follow(&mut self.avg.util_avg, &mut sum, (delta_avg, delta_sum), divider);
+        self.avg.util_sum = sum as u32;
     }
 
     /// The same for the runnable average.
-    fn follow_runnable(&mut self, entity: &mut Entity, runnable_avg: u64) {
+    fn follow_runnable(&mut self, entity: &mut Entity, runnable_avg: u64, rules: &Rules) {
         if runnable_avg == entity.avg.runnable_avg {
             return;
         }
-        let divider = self.avg.divider();
+        let divider = propagation_divider(self, rules);
         let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
         let runnable_sum = runnable_avg * divider;
         let delta_sum = runnable_sum as i64 - entity.avg.runnable_sum as i64;
         entity.avg.runnable_avg = runnable_avg;
         entity.avg.runnable_sum = runnable_sum;
-        self.avg.runnable_avg = add_positive(self.avg.runnable_avg, delta_avg);
-        self.avg.runnable_sum = add_positive(self.avg.runnable_sum, delta_sum);
-        self.avg.runnable_sum = self.avg.runnable_sum.max(self.avg.runnable_avg * MIN_DIVIDER);
+        let avg = &mut self.avg;
+        let delta = (delta_avg, delta_sum);
+        rules.queues.removal.follow(&mut avg.runnable_avg, &mut avg.runnable_sum, delta, divider);
     }
 
     /// The group entity's runnable time follows a jump of its queue's, as far as that can be told.
-    fn follow_load(&mut self, entity: &mut Entity, jump: i64, child_load_sum: u64, child_weight: u64) {
+    fn follow_load(
+        &mut self,
+        entity: &mut Entity,
+        jump: i64,
+        child_load_sum: u64,
+        child_weight: u64,
+        rules: &Rules,
+    ) {
         if jump == 0 {
             return;
         }
-        let divider = self.avg.divider();
+        let divider = propagation_divider(self, rules);
         let sum = if jump >= 0 {
             // The queue got more: at most always runnable.
             (jump as u64 + entity.avg.load_sum).min(divider)
@@ -375,23 +426,41 @@ impl CfsRq {
         let weight = entity.weight();
         let load_sum = weight * sum;
         let load_avg = load_sum / divider;
-        if load_avg == entity.avg.load_avg {
-            return;
-        }
         let delta_avg = load_avg as i64 - entity.avg.load_avg as i64;
         let delta_sum = load_sum as i64 - (weight * entity.avg.load_sum) as i64;
+        if load_avg == entity.avg.load_avg && rules.queues.removal == Removal::SubtractWithFloor {
+            return;
+        }
         entity.avg.load_sum = sum;
-        entity.avg.load_avg = load_avg;
-        self.avg.load_avg = add_positive(self.avg.load_avg, delta_avg);
-        self.avg.load_sum = add_positive(self.avg.load_sum, delta_sum);
-        self.avg.load_sum = self.avg.load_sum.max(self.avg.load_avg * MIN_DIVIDER);
+        if load_avg != entity.avg.load_avg {
+            entity.avg.load_avg = load_avg;
+            let avg = &mut self.avg;
+            let delta = (delta_avg, delta_sum);
+            rules.queues.removal.follow_load(&mut avg.load_avg, &mut avg.load_sum, delta, divider);
+        }
+        if rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            self.follow_runnable_load(entity, sum, divider);
+        }
+    }
+
+    /// The load of queued entities follows too, if the group's entity is one of them.
+    fn follow_runnable_load(&mut self, entity: &mut Entity, sum: u64, divider: u64) {
+        let weight = scale_load_down(entity.runnable_load_weight());
+        let runnable_avg = weight * sum / divider;
+        let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
+        let delta_sum = (weight * sum) as i64 - (weight * entity.avg.runnable_sum) as i64;
+        entity.avg.runnable_sum = sum;
+        entity.avg.runnable_avg = runnable_avg;
+        if entity.on_rq {
+            self.avg.runnable_avg = add_positive(self.avg.runnable_avg, delta_avg);
+            self.avg.runnable_sum = add_positive(self.avg.runnable_sum, delta_sum);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::V6_12_117;
 
     #[test]
     fn shares_are_divided_by_load() {
@@ -419,24 +488,5 @@ mod tests {
         assert_eq!(shares_of_weight(1), 10 << 10);
         assert_eq!(shares_of_weight(10_000), 102_400 << 10);
         assert_eq!(shares_of_cpu_shares(1), 2 << 10);
-    }
-
-    #[test]
-    fn a_queued_entity_keeps_its_real_time_when_its_weight_changes() {
-        // Spec 2 §17.8, slice 2.8 ms, tick 4 ms.
-        let rules = Rules { features: V6_12_117.features, base_slice: 2_800_000, tick: 4_000_000 };
-        let rows = [
-            (2_000_000, 1_000_000, 3_800_000, 0, 2048, 1_500_000, 2_900_000),
-            (2_000_000, 1_000_000, 3_800_000, 0, 335, -1_056_716, 7_502_089),
-            (2_000_000, 2_500_000, 3_000_000, 0, 3, 172_666_666, 343_333_333),
-            (0, 3_000_001, 5_800_001, -5, 1024, 5_599_997, 17_677_542),
-        ];
-        for (virtual_time, vruntime, deadline, nice, weight, new_vruntime, new_deadline) in rows {
-            let mut entity = Entity::new(LoadWeight::of_nice(nice), 2_800_000);
-            entity.vruntime = vruntime;
-            entity.deadline = deadline;
-            reweight_queued(&mut entity, virtual_time, weight << 10, &rules);
-            assert_eq!((entity.vruntime as i64, entity.deadline as i64), (new_vruntime, new_deadline));
-        }
     }
 }

@@ -9,6 +9,7 @@
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running, Trees};
+use crate::pick::rules::Rules;
 use crate::sched::Sched;
 use crate::topology::{Partition, Rebuild};
 use alloc::sync::Arc;
@@ -60,8 +61,7 @@ impl<O: Observer> Sched<O> {
     fn count_online(&mut self) {
         let online = u64::from(self.active.weight());
         self.max_load_balance_interval = (u64::from(self.kernel.hz) * online / 10).max(1);
-        let factor = u64::from(self.kernel.tunables.scaling.factor(online as u32));
-        self.base_slice = self.kernel.tunables.base_slice_normalized_ns * factor;
+        self.rules = Rules::of(&self.kernel, online as u32);
     }
 
     /// The stopper of a CPU that goes down pushes every queued task away.

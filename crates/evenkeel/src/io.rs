@@ -48,6 +48,11 @@ pub enum Input {
         /// Whether the tick stops now.
         stop_tick: bool,
     },
+    /// The timer that ends slices expires; answers [`Action::HrtickStart`]. Ignored if it was moved or is no longer needed.
+    Hrtick {
+        /// The CPU.
+        cpu: CpuId,
+    },
     /// The task running on `cpu` (or, on an idle CPU, the boot code) creates `child`, which
     /// [`Sched::new_task`](crate::sched::Sched::new_task) has prepared.
     Fork {
@@ -212,6 +217,14 @@ pub enum Action {
         from: CpuId,
         /// The CPU whose stopper has work.
         cpu: CpuId,
+    },
+    /// Bring [`Input::Hrtick`] on `cpu` at `at`, or as much later as timers are late; a timer set before is moved. Only
+    /// kernels that end slices by timer ask for this.
+    HrtickStart {
+        /// The CPU.
+        cpu: CpuId,
+        /// When, ns since the start of the run.
+        at: u64,
     },
     /// `cpu` has switched; `None` is the idle task. The program of `prev` stops, that of `next` goes on.
     Switched {

@@ -7,6 +7,8 @@ use crate::time::Ns;
 use bitflags::bitflags;
 
 pub use crate::balance::BalanceRules;
+pub use crate::queue_rules::RunQueueRules;
+pub use crate::select::rules::PlacementRules;
 pub use crate::topology::rules::TopologyRules;
 
 /// One kernel: everything by which two builds can differ.
@@ -22,8 +24,12 @@ pub struct Kernel {
     pub hz: u32,
     /// How domain trees are built (spec 1).
     pub topology: TopologyRules,
+    /// Where forked, exec'd and woken tasks go (spec 4).
+    pub placement: PlacementRules,
     /// How load is balanced (spec 3).
     pub balance: BalanceRules,
+    /// How run queues and load tracking work (spec 2 §1).
+    pub queues: RunQueueRules,
     /// Numbers a user may change at run time (spec 2 §2.5, spec 3 §14).
     pub tunables: Tunables,
     /// `sched_features` that are on (spec 2 §1.3, spec 3 §14).

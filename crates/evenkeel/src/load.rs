@@ -4,6 +4,7 @@
 use crate::ids::{CpuId, QueueId, TaskId};
 use crate::kernel::Features;
 use crate::observe::Observer;
+use crate::queue_rules::LoadTracking;
 use crate::sched::Sched;
 
 impl<O: Observer> Sched<O> {
@@ -18,7 +19,7 @@ impl<O: Observer> Sched<O> {
     #[inline]
     pub(crate) fn sched_idle_cpu(&self, cpu: CpuId) -> bool {
         let nr = self.rqs[cpu.index()].nr_running;
-        nr != 0 && nr == self.root(cpu).idle_h_nr_running
+        self.rules.queues.knows_idle_policy_cpus && nr != 0 && nr == self.root(cpu).idle_h_nr_running
     }
 
     /// Whether every SMT sibling of the CPU, other than the CPU itself, is idle.
@@ -33,10 +34,24 @@ impl<O: Observer> Sched<O> {
         self.rqs[self.tasks[task].cpu.index()].curr == Some(task)
     }
 
-    /// Load of a CPU: weighted time its tasks were runnable.
+    /// Load of a CPU: weighted time its tasks were runnable, in the oldest kernels of those that still are.
     #[inline]
     pub(crate) fn cpu_load(&self, cpu: CpuId) -> u64 {
-        self.root(cpu).avg.load_avg
+        let avg = &self.root(cpu).avg;
+        match self.rules.queues.load_tracking {
+            LoadTracking::SlowedTime => avg.load_avg,
+            LoadTracking::ScaledContributions => avg.runnable_avg,
+        }
+    }
+
+    /// A tick: the history of the CPU's load moves on, ticks missed while idle included.
+    pub(crate) fn cpu_load_update(&mut self, cpu: CpuId) {
+        let jiffies = self.jiffies();
+        let load = self.root(cpu).avg.runnable_avg;
+        let rq = &mut self.rqs[cpu.index()];
+        let pending = jiffies.saturating_sub(rq.last_cpu_load_update).max(1);
+        rq.cpu_load.update(load, pending, 0);
+        rq.last_cpu_load_update = jiffies;
     }
 
     /// Average number of runnable tasks, times 1024.

@@ -9,9 +9,10 @@ use crate::entity::{CfsRq, Entity, Removed};
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::observe::Observer;
 use crate::pelt::{Activity, MIN_DIVIDER, SchedAvg};
+use crate::pick::rules::Rules;
+use crate::queue_rules::{LoadTracking, NewTaskWeight, Removal};
 use crate::sched::Sched;
 use crate::time::Ns;
-use crate::util_est::UTIL_AVG_UNCHANGED;
 use crate::weight::scale_load_down;
 
 /// What to do with the entity's contribution after the update.
@@ -30,14 +31,16 @@ pub(crate) enum Membership {
 impl<O: Observer> Sched<O> {
     /// Ages the entity and its queue to the present, then attaches or detaches the entity (spec 2 §9.1).
     pub(crate) fn update_load_avg(&mut self, se: SeId, membership: Membership) {
+        let rules = self.rules();
         let entity = &mut self.entities[se.index()];
         let queue_id = entity.cfs_rq;
         let queue = &mut self.queues[queue_id.index()];
-        let now = self.rqs[queue.cpu.index()].clock_pelt_now();
+        let rq = &self.rqs[queue.cpu.index()];
+        let now = rq.clock_pelt_now();
         if entity.avg.last_update_time != 0 {
-            entity.age(now, queue.curr == Some(se));
+            entity.age(now, queue.curr == Some(se), rq.arch_capacity, &rules);
         }
-        let mut changed = queue.age(now);
+        let mut changed = queue.age(now, rq.arch_capacity, &rules);
         if entity.my_queue.is_some() {
             changed |= self.propagate_entity_load_avg(se);
         }
@@ -45,11 +48,11 @@ impl<O: Observer> Sched<O> {
         let queue = &mut self.queues[queue_id.index()];
         match membership {
             Membership::Attach if entity.avg.last_update_time == 0 => {
-                queue.attach(entity);
+                queue.attach(entity, &rules);
                 self.update_tg_load_avg(queue_id);
             }
             Membership::Detach => {
-                queue.detach(entity);
+                queue.detach(entity, &rules);
                 self.update_tg_load_avg(queue_id);
             }
             Membership::Attach | Membership::Keep => {
@@ -64,33 +67,35 @@ impl<O: Observer> Sched<O> {
     /// A task that is not queued leaves its CPU for good: its contribution is noted for removal, and the task ages by
     /// the time its old, idle CPU has not accounted yet (spec 2 §9.3, §9.4).
     pub(crate) fn remove_entity_load_avg(&mut self, task: TaskId, old_cpu_idle_time: bool) {
+        let rules = self.rules();
         let entity = &mut self.entities[self.tasks[task].se.index()];
-        let weight = entity.weight();
         let queue = &mut self.queues[entity.cfs_rq.index()];
-        entity.avg.decay_blocked(queue.avg.last_update_time, weight);
+        entity.decay_blocked(queue.avg.last_update_time, &rules);
         queue.removed.nr += 1;
+        queue.removed.load_sum += entity.avg.load_sum;
         queue.removed.load_avg += entity.avg.load_avg;
         queue.removed.util_avg += entity.avg.util_avg;
         queue.removed.runnable_avg += entity.avg.runnable_avg;
         let rq = &self.rqs[queue.cpu.index()];
+        let old_cpu_idle_time = old_cpu_idle_time && rules.queues.decays_on_idle_migration;
         if old_cpu_idle_time && rq.curr.is_none() && !rq.stopper_running && !entity.avg.is_decayed() {
             let now = if rq.clock_pelt_idle < queue.avg.last_update_time {
                 queue.avg.last_update_time
             } else {
                 rq.clock_pelt_idle + (self.now - rq.clock_idle)
             };
-            entity.avg.decay_blocked(now, weight);
+            entity.decay_blocked(now, &rules);
         }
         entity.avg.last_update_time = 0;
     }
 
     /// Ages a sleeping task to its queue's last update, so that it can be compared (`sync_entity_load_avg`).
     pub(crate) fn sync_entity_load_avg(&mut self, task: TaskId) {
+        let rules = self.rules();
         let entity = &mut self.entities[self.tasks[task].se.index()];
         if entity.avg.last_update_time != 0 {
-            let weight = entity.weight();
             let time = self.queues[entity.cfs_rq.index()].avg.last_update_time;
-            entity.avg.decay_blocked(time, weight);
+            entity.decay_blocked(time, &rules);
         }
     }
 
@@ -119,8 +124,8 @@ impl<O: Observer> Sched<O> {
     /// Decays one queue and the entity it belongs to; true if load is left.
     fn update_blocked_queue(&mut self, id: QueueId) -> bool {
         let queue = &mut self.queues[id.index()];
-        let now = self.rqs[queue.cpu.index()].clock_pelt_now();
-        if queue.age(now) {
+        let rq = &self.rqs[queue.cpu.index()];
+        if queue.age(rq.clock_pelt_now(), rq.arch_capacity, &self.rules) {
             self.update_tg_load_avg(id);
         }
         let queue = &self.queues[id.index()];
@@ -160,11 +165,18 @@ impl<O: Observer> Sched<O> {
         let entity = &mut self.entities[self.tasks[task].se.index()];
         let queue = &self.queues[entity.cfs_rq.index()];
         let capacity = self.rqs[queue.cpu.index()].arch_capacity;
-        let util = initial_util(capacity, queue.avg.util_avg, queue.avg.load_avg, entity.weight());
+        let weight = match self.rules.queues.new_task_weight {
+            NewTaskWeight::Full => entity.load.weight,
+            NewTaskWeight::Table => entity.weight(),
+        };
+        let util = initial_util(capacity, queue.avg.util_avg, queue.avg.load_avg, weight);
         if let Some(util) = util {
             entity.avg.util_avg = util;
         }
-        entity.avg.runnable_avg = entity.avg.util_avg;
+        entity.avg.runnable_avg = match self.rules.queues.load_tracking {
+            LoadTracking::SlowedTime => entity.avg.util_avg,
+            LoadTracking::ScaledContributions => entity.avg.load_avg,
+        };
     }
 }
 
@@ -179,42 +191,91 @@ fn initial_util(capacity: u64, util: u64, load: u64, weight: u64) -> Option<u64>
 }
 
 impl Entity {
-    /// Ages the entity to `now` (PELT time of its queue).
+    /// Ages the entity to `now` (PELT time of its queue) on a CPU of this capacity.
     #[inline]
-    fn age(&mut self, now: Ns, running: bool) {
+    fn age(&mut self, now: Ns, running: bool, capacity: u64, rules: &Rules) {
         let queued = u64::from(self.on_rq);
-        let runnable = match self.my_queue {
-            _ if self.sched_delayed => 0,
-            Some(_) => self.runnable_weight,
-            None => queued,
+        let crossed = match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => {
+                let runnable = match self.my_queue {
+                    _ if self.sched_delayed => 0,
+                    Some(_) => self.runnable_weight,
+                    None => queued,
+                };
+                self.avg.update_sum(now, Activity { load: queued, runnable, running })
+            }
+            LoadTracking::ScaledContributions => {
+                let activity = Activity { load: queued, runnable: queued, running };
+                self.avg.update_sum_scaled(now, activity, capacity, 1024)
+            }
         };
-        if self.avg.update_sum(now, Activity { load: queued, runnable, running }) {
-            let weight = self.weight();
-            self.avg.update_avg(weight);
-            self.avg.util_est &= !UTIL_AVG_UNCHANGED;
+        if crossed {
+            self.update_avg(rules);
+            rules.queues.util_est.clear_mark(&mut self.avg);
         }
+    }
+
+    /// Ages the entity to `now` as one that sleeps.
+    fn decay_blocked(&mut self, now: Ns, rules: &Rules) {
+        if self.avg.update_sum(now, Activity { load: 0, runnable: 0, running: false }) {
+            self.update_avg(rules);
+        }
+    }
+
+    /// Recomputes the averages from the sums.
+    fn update_avg(&mut self, rules: &Rules) {
+        match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => self.avg.update_avg(self.weight()),
+            LoadTracking::ScaledContributions => {
+                self.avg.update_avg_scaled(self.weight(), scale_load_down(self.runnable_load_weight()));
+            }
+        }
+    }
+
+    /// The full-resolution weight with which the entity counts as runnable, where contributions are scaled.
+    #[inline]
+    pub(crate) fn runnable_load_weight(&self) -> u64 {
+        if self.my_queue.is_some() { self.runnable_weight } else { self.load.weight }
+    }
+
+    /// Part of the load of queued entities that is this one's: sum.
+    fn runnable_load_sum(&self) -> u64 {
+        scale_load_down(self.runnable_load_weight()) * self.avg.runnable_sum
     }
 }
 
 impl CfsRq {
     /// Ages the queue to `now`, taking out what left while asleep; true if the averages changed.
     #[inline]
-    pub(crate) fn age(&mut self, now: Ns) -> bool {
+    pub(crate) fn age(&mut self, now: Ns, capacity: u64, rules: &Rules) -> bool {
         let mut changed = false;
         if self.removed.nr != 0 {
             let removed = core::mem::take(&mut self.removed);
             let divider = self.avg.divider();
-            self.avg.remove(removed);
-            self.add_propagation(-((removed.runnable_avg * divider) as i64) >> 10);
+            self.avg.remove(removed, rules);
+            self.add_propagation(match rules.queues.load_tracking {
+                LoadTracking::SlowedTime => -((removed.runnable_avg * divider) as i64) >> 10,
+                LoadTracking::ScaledContributions => -(removed.load_sum as i64),
+            });
             changed = true;
         }
-        let activity = Activity {
-            load: scale_load_down(self.load_weight),
-            runnable: u64::from(self.h_nr_runnable()),
-            running: self.curr.is_some(),
+        let load = scale_load_down(self.load_weight);
+        let running = self.curr.is_some();
+        let crossed = match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => {
+                let runnable = u64::from(self.h_nr_runnable());
+                self.avg.update_sum(now, Activity { load, runnable, running })
+            }
+            LoadTracking::ScaledContributions => {
+                let runnable = scale_load_down(self.runnable_weight);
+                self.avg.update_sum_scaled(now, Activity { load, runnable, running }, capacity, 1024)
+            }
         };
-        if self.avg.update_sum(now, activity) {
-            self.avg.update_avg(1);
+        if crossed {
+            match rules.queues.load_tracking {
+                LoadTracking::SlowedTime => self.avg.update_avg(1),
+                LoadTracking::ScaledContributions => self.avg.update_avg_scaled(1, 1),
+            }
             changed = true;
         }
         changed
@@ -234,46 +295,58 @@ impl CfsRq {
     }
 
     /// Adds an entity's contribution; its sums are made to fit its averages at this queue's position in the period.
-    fn attach(&mut self, entity: &mut Entity) {
+    fn attach(&mut self, entity: &mut Entity, rules: &Rules) {
         let divider = self.avg.divider();
         let weight = entity.weight();
         let avg = &mut entity.avg;
         avg.last_update_time = self.avg.last_update_time;
         avg.period_contrib = self.avg.period_contrib;
         avg.util_sum = (avg.util_avg * divider) as u32;
-        avg.runnable_sum = avg.runnable_avg * divider;
         let load = avg.load_avg * divider;
-        avg.load_sum = if weight < load { load / weight } else { 1 };
+        avg.load_sum =
+            if weight < load || !rules.queues.attaches_at_least_one { load / weight.max(1) } else { 1 };
 
         self.avg.load_avg += avg.load_avg;
         self.avg.load_sum += weight * avg.load_sum;
         self.avg.util_avg += avg.util_avg;
         self.avg.util_sum = self.avg.util_sum.wrapping_add(avg.util_sum);
-        self.avg.runnable_avg += avg.runnable_avg;
-        self.avg.runnable_sum += avg.runnable_sum;
+        match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => {
+                avg.runnable_sum = avg.runnable_avg * divider;
+                self.avg.runnable_avg += avg.runnable_avg;
+                self.avg.runnable_sum += avg.runnable_sum;
+            }
+            // Joins when the entity is queued.
+            LoadTracking::ScaledContributions => avg.runnable_sum = avg.load_sum,
+        }
         let load_sum = avg.load_sum as i64;
         self.add_propagation(load_sum);
     }
 
     /// Takes an entity's contribution out.
-    fn detach(&mut self, entity: &Entity) {
-        self.detach_load(entity);
+    fn detach(&mut self, entity: &Entity, rules: &Rules) {
+        self.detach_load(entity, rules);
+        let divider = self.avg.divider();
+        let removal = rules.queues.removal;
         let avg = &mut self.avg;
-        avg.util_avg = avg.util_avg.saturating_sub(entity.avg.util_avg);
-        avg.util_sum = avg.util_sum.saturating_sub(entity.avg.util_sum);
-        avg.util_sum = avg.util_sum.max((avg.util_avg * MIN_DIVIDER) as u32);
-        avg.runnable_avg = avg.runnable_avg.saturating_sub(entity.avg.runnable_avg);
-        avg.runnable_sum = avg.runnable_sum.saturating_sub(entity.avg.runnable_sum);
-        avg.runnable_sum = avg.runnable_sum.max(avg.runnable_avg * MIN_DIVIDER);
+        removal.take_util(avg, entity.avg.util_avg, entity.avg.util_sum, divider);
+        match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => {
+                let part = (entity.avg.runnable_avg, entity.avg.runnable_sum);
+                removal.take(&mut avg.runnable_avg, &mut avg.runnable_sum, part, divider);
+            }
+            // Left when the entity was dequeued.
+            LoadTracking::ScaledContributions => {}
+        }
         self.add_propagation(-(entity.avg.load_sum as i64));
     }
 
     /// Takes the load part out (also while an entity changes its weight).
-    pub(crate) fn detach_load(&mut self, entity: &Entity) {
+    pub(crate) fn detach_load(&mut self, entity: &Entity, rules: &Rules) {
+        let divider = self.avg.divider();
+        let part = (entity.avg.load_avg, entity.weight() * entity.avg.load_sum);
         let avg = &mut self.avg;
-        avg.load_avg = avg.load_avg.saturating_sub(entity.avg.load_avg);
-        avg.load_sum = avg.load_sum.saturating_sub(entity.weight() * entity.avg.load_sum);
-        avg.load_sum = avg.load_sum.max(avg.load_avg * MIN_DIVIDER);
+        rules.queues.removal.take(&mut avg.load_avg, &mut avg.load_sum, part, divider);
     }
 
     /// Puts the load part back.
@@ -281,21 +354,61 @@ impl CfsRq {
         self.avg.load_avg += entity.avg.load_avg;
         self.avg.load_sum += entity.weight() * entity.avg.load_sum;
     }
+
+    /// The entity is queued: it counts in the load of queued entities, where that is kept.
+    pub(crate) fn enqueue_runnable_load(&mut self, entity: &Entity, rules: &Rules) {
+        if rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            self.runnable_weight += entity.runnable_load_weight();
+            self.avg.runnable_avg += entity.avg.runnable_avg;
+            self.avg.runnable_sum += entity.runnable_load_sum();
+        }
+    }
+
+    /// It no longer is.
+    pub(crate) fn dequeue_runnable_load(&mut self, entity: &Entity, rules: &Rules) {
+        if rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            self.runnable_weight -= entity.runnable_load_weight();
+            self.avg.runnable_avg = self.avg.runnable_avg.saturating_sub(entity.avg.runnable_avg);
+            self.avg.runnable_sum = self.avg.runnable_sum.saturating_sub(entity.runnable_load_sum());
+        }
+    }
+}
+
+impl Removal {
+    /// Takes a part out of an average and its sum, whose divider is `divider`.
+    fn take(self, avg: &mut u64, sum: &mut u64, (part_avg, part_sum): (u64, u64), divider: u64) {
+        *avg = avg.saturating_sub(part_avg);
+        *sum = match self {
+            Self::Subtract => sum.saturating_sub(part_sum),
+            Self::Recompute => *avg * divider,
+            Self::SubtractWithFloor => sum.saturating_sub(part_sum).max(*avg * MIN_DIVIDER),
+        };
+    }
+
+    /// The same for the utilisation.
+    fn take_util(self, avg: &mut SchedAvg, part_avg: u64, part_sum: u32, divider: u64) {
+        let mut sum = u64::from(avg.util_sum);
+        self.take(&mut avg.util_avg, &mut sum, (part_avg, u64::from(part_sum)), divider);
+        avg.util_sum = sum as u32;
+    }
 }
 
 impl SchedAvg {
     /// Takes out what left while asleep (spec 2 §9.3).
-    fn remove(&mut self, removed: Removed) {
+    fn remove(&mut self, removed: Removed, rules: &Rules) {
         let divider = self.divider();
-        self.load_avg = self.load_avg.saturating_sub(removed.load_avg);
-        self.load_sum = self.load_sum.saturating_sub(removed.load_avg * divider);
-        self.load_sum = self.load_sum.max(self.load_avg * MIN_DIVIDER);
-        self.util_avg = self.util_avg.saturating_sub(removed.util_avg);
-        self.util_sum = self.util_sum.saturating_sub((removed.util_avg * divider) as u32);
-        self.util_sum = self.util_sum.max((self.util_avg * MIN_DIVIDER) as u32);
-        self.runnable_avg = self.runnable_avg.saturating_sub(removed.runnable_avg);
-        self.runnable_sum = self.runnable_sum.saturating_sub(removed.runnable_avg * divider);
-        self.runnable_sum = self.runnable_sum.max(self.runnable_avg * MIN_DIVIDER);
+        let removal = rules.queues.removal;
+        let load = (removed.load_avg, removed.load_avg * divider);
+        removal.take(&mut self.load_avg, &mut self.load_sum, load, divider);
+        removal.take_util(self, removed.util_avg, (removed.util_avg * divider) as u32, divider);
+        match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => {
+                let runnable = (removed.runnable_avg, removed.runnable_avg * divider);
+                removal.take(&mut self.runnable_avg, &mut self.runnable_sum, runnable, divider);
+            }
+            // What sleeps is not in it.
+            LoadTracking::ScaledContributions => {}
+        }
     }
 }
 

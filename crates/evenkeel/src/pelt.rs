@@ -29,7 +29,8 @@ pub struct SchedAvg {
     pub last_update_time: u64,
     /// Sum of runnable time; of a queue: weighted.
     pub load_sum: u64,
-    /// Sum of runnable tasks times time, scaled by 1024.
+    /// Sum of runnable tasks times time, scaled by 1024. Where contributions are scaled: sum of the load of queued
+    /// entities (`runnable_load_sum`).
     pub runnable_sum: u64,
     /// Sum of running time, scaled by 1024.
     pub util_sum: u32,
@@ -37,12 +38,15 @@ pub struct SchedAvg {
     pub period_contrib: u32,
     /// Weighted average of runnable time; a nice-0 task that always runs or waits: 1024.
     pub load_avg: u64,
-    /// Average number of runnable tasks times 1024.
+    /// Average number of runnable tasks times 1024. Where contributions are scaled: load of queued entities
+    /// (`runnable_load_avg`).
     pub runnable_avg: u64,
     /// Average running time, 0..=1024.
     pub util_avg: u64,
     /// Task: the estimate of its utilisation when it runs; queue: sum of the queued tasks' estimates.
     pub util_est: u32,
+    /// Task: the moving average of the estimate, where `util_est` is the last value (`util_est.ewma`).
+    pub util_est_ewma: u32,
 }
 
 /// What an owner did since its last update.
@@ -82,23 +86,21 @@ impl SchedAvg {
         MIN_DIVIDER + u64::from(self.period_contrib)
     }
 
-    /// Adds the activity since the last update to the sums; true if a period boundary was crossed, which is when the
-    /// averages have to be recomputed with [`update_avg`](Self::update_avg) (spec 2 §8.5).
+    /// Moves the last update to `now` and decays the sums by the periods that have passed. `None` if nothing is to be
+    /// added yet, else the contribution of the time since then and whether a period boundary was crossed
+    /// (spec 2 §8.5, steps 1 to 6).
     #[inline]
-    pub fn update_sum(&mut self, now: u64, activity: Activity) -> bool {
+    fn advance(&mut self, now: u64, active: bool) -> Option<(u32, bool)> {
         let delta = now.wrapping_sub(self.last_update_time);
         if (delta as i64) < 0 {
             self.last_update_time = now;
-            return false;
+            return None;
         }
         let delta = delta >> 10;
         if delta == 0 {
-            return false;
+            return None;
         }
         self.last_update_time = self.last_update_time.wrapping_add(delta << 10);
-        let Activity { load, runnable, running } =
-            if activity.load == 0 { Activity { load: 0, runnable: 0, running: false } } else { activity };
-
         let mut contrib = delta as u32;
         let delta = delta + u64::from(self.period_contrib);
         let periods = delta / 1024;
@@ -106,11 +108,20 @@ impl SchedAvg {
             self.load_sum = decay(self.load_sum, periods);
             self.runnable_sum = decay(self.runnable_sum, periods);
             self.util_sum = decay(u64::from(self.util_sum), periods) as u32;
-            if load != 0 {
+            if active {
                 contrib = segments(periods, 1024 - self.period_contrib, (delta % 1024) as u32);
             }
         }
         self.period_contrib = (delta % 1024) as u32;
+        Some((contrib, periods > 0))
+    }
+
+    /// Adds the activity since the last update to the sums; true if a period boundary was crossed, which is when the
+    /// averages have to be recomputed with [`update_avg`](Self::update_avg) (spec 2 §8.5).
+    #[inline]
+    pub fn update_sum(&mut self, now: u64, activity: Activity) -> bool {
+        let Activity { load, runnable, running } = activity;
+        let Some((contrib, crossed)) = self.advance(now, load != 0) else { return false };
         if load != 0 {
             self.load_sum = self.load_sum.wrapping_add(load.wrapping_mul(u64::from(contrib)));
             self.runnable_sum =
@@ -119,7 +130,24 @@ impl SchedAvg {
                 self.util_sum = self.util_sum.wrapping_add(contrib << 10);
             }
         }
-        periods > 0
+        crossed
+    }
+
+    /// The same where time is not slowed down on small or slow CPUs but contributions are scaled: load by frequency,
+    /// utilisation by frequency and capacity, 1024 each for the fastest. `runnable` is a weight here and is not scaled by
+    /// 1024 (spec 2 §8.7).
+    pub fn update_sum_scaled(&mut self, now: u64, activity: Activity, capacity: u64, frequency: u64) -> bool {
+        let Activity { load, runnable, running } = activity;
+        let Some((contrib, crossed)) = self.advance(now, load != 0) else { return false };
+        if load != 0 {
+            let contrib = (u64::from(contrib) * frequency) >> 10;
+            self.load_sum = self.load_sum.wrapping_add(load.wrapping_mul(contrib));
+            self.runnable_sum = self.runnable_sum.wrapping_add(runnable.wrapping_mul(contrib));
+            if running {
+                self.util_sum = self.util_sum.wrapping_add((contrib * capacity) as u32);
+            }
+        }
+        crossed
     }
 
     /// Recomputes the averages from the sums; `weight` multiplies an entity's load, 1 for queues.
@@ -131,14 +159,11 @@ impl SchedAvg {
         self.util_avg = u64::from(self.util_sum) / divider;
     }
 
-    /// Decays an entity of `weight` as blocked up to `now`; true if the averages changed.
+    /// The same where the third signal is weighted too: `runnable_weight` multiplies an entity's, 1 for queues.
     #[inline]
-    pub fn decay_blocked(&mut self, now: u64, weight: u64) -> bool {
-        let crossed = self.update_sum(now, Activity { load: 0, runnable: 0, running: false });
-        if crossed {
-            self.update_avg(weight);
-        }
-        crossed
+    pub fn update_avg_scaled(&mut self, weight: u64, runnable_weight: u64) {
+        self.update_avg(weight);
+        self.runnable_avg = runnable_weight.wrapping_mul(self.runnable_sum) / self.divider();
     }
 
     /// Whether nothing of the past is left.
@@ -338,6 +363,100 @@ mod tests {
             let mut avg = SchedAvg::default();
             step(&mut avg, 10 * MS, RUNNING, weight);
             assert_eq!((avg.load_avg, avg.util_avg, avg.load_sum), (expected, 191, 8824), "weight {weight}");
+        }
+    }
+
+    #[test]
+    fn scaled_contributions_follow_spec_2_17_4() {
+        // Capacity and frequency; then after 1, 2, 10 and 100 updates every 4 ms:
+        // period_contrib, load_sum, util_sum, load_avg, util_avg.
+        type Rows = [[u64; 5]; 4];
+        let tables: [(u64, u64, Rows); 4] = [
+            (
+                1024,
+                1024,
+                [
+                    [834, 3773, 3_863_552, 81, 81],
+                    [644, 7216, 7_390_060, 156, 156],
+                    [150, 26353, 26_988_913, 575, 575],
+                    [481, 47180, 48_319_604, 1023, 1023],
+                ],
+            ),
+            (
+                512,
+                1024,
+                [
+                    [834, 3773, 1_931_776, 81, 40],
+                    [644, 7216, 3_695_030, 156, 78],
+                    [150, 26353, 13_494_455, 575, 287],
+                    [481, 47180, 24_159_799, 1023, 511],
+                ],
+            ),
+            (
+                1024,
+                512,
+                [
+                    [834, 1886, 1_931_264, 40, 40],
+                    [644, 3607, 3_694_048, 77, 77],
+                    [150, 13172, 13_492_804, 287, 287],
+                    [481, 23584, 24_155_850, 511, 511],
+                ],
+            ),
+            (
+                446,
+                768,
+                [
+                    [834, 2829, 1_261_734, 60, 26],
+                    [644, 5411, 2_413_397, 116, 50],
+                    [150, 19761, 8_815_057, 431, 188],
+                    [481, 35379, 15_782_003, 767, 334],
+                ],
+            ),
+        ];
+        for (capacity, frequency, rows) in tables {
+            let mut avg = SchedAvg::default();
+            let mut got = Vec::new();
+            for n in 1..=100 {
+                if avg.update_sum_scaled(n * 4 * MS, RUNNING, capacity, frequency) {
+                    avg.update_avg_scaled(1024, 1024);
+                }
+                if [1, 2, 10, 100].contains(&n) {
+                    assert_eq!((avg.runnable_sum, avg.runnable_avg), (avg.load_sum, avg.load_avg));
+                    let SchedAvg { period_contrib, load_sum, util_sum, load_avg, util_avg, .. } = avg;
+                    got.push([period_contrib.into(), load_sum, util_sum.into(), load_avg, util_avg]);
+                }
+            }
+            assert_eq!(got, rows, "capacity {capacity}, frequency {frequency}");
+        }
+    }
+
+    #[test]
+    fn real_time_tasks_are_tracked_by_the_same_sums() {
+        // Spec 2 §17.4: 2 ms of every 10 ms; right after each burst.
+        let mut avg = SchedAvg::default();
+        let bursts: Vec<u64> = (0..6)
+            .map(|n| {
+                step(&mut avg, n * 10 * MS, BLOCKED, 1);
+                step(&mut avg, n * 10 * MS + 2 * MS, RUNNING, 1);
+                avg.util_avg
+            })
+            .collect();
+        assert_eq!(bursts, [41, 75, 102, 124, 143, 157]);
+    }
+
+    #[test]
+    fn slow_cpus_see_the_same_pelt_time_for_the_same_work() {
+        // Spec 2 §17.12: 5 ms of PELT time in every 20 ms; after the run and before the next one.
+        let mut avg = SchedAvg::default();
+        let rows =
+            [(1, 100, 73), (2, 167, 122), (3, 211, 154), (5, 259, 190), (10, 292, 214), (20, 296, 217)];
+        for n in 1..=20 {
+            step(&mut avg, (n - 1) * 20 * MS + 5 * MS, RUNNING, 1024);
+            let run = avg.util_avg;
+            step(&mut avg, n * 20 * MS, BLOCKED, 1024);
+            if let Some(row) = rows.iter().find(|row| row.0 == n) {
+                assert_eq!((run, avg.util_avg), (row.1, row.2), "run {n}");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One CPU's state: what runs there, its clocks, its bookkeeping for balancing.
 //!
 //! In the kernel: `struct rq`. The root fair queue of CPU `n` is queue `n` of [`Sched`](crate::sched::Sched).
+use crate::cpu_load::CpuLoad;
 use crate::ids::{CpuId, QueueId, TaskId};
 use crate::list::TaskList;
 use crate::time::{Jiffies, Ns};
@@ -62,6 +63,8 @@ pub struct Rq {
     pub nr_running: u32,
     /// The running fair task; none: the idle task.
     pub curr: Option<TaskId>,
+    /// When the timer that ends the slice expires, if it is set.
+    pub hrtick: Option<Ns>,
     /// A reschedule was asked for.
     pub need_resched: bool,
     /// Takes part in scheduling (not being unplugged).
@@ -93,6 +96,11 @@ pub struct Rq {
     /// Load of a task that is too big for this CPU; 0 for none.
     pub misfit_task_load: u64,
 
+    /// History of the CPU's load, where balancing compares it.
+    pub cpu_load: CpuLoad,
+    /// When it was last moved on.
+    pub last_cpu_load_update: Jiffies,
+
     /// When periodic balancing is due.
     pub next_balance: Jiffies,
     /// Whether the CPU was idle at its last tick (or kick).
@@ -123,6 +131,10 @@ pub struct Rq {
     pub idle_stamp: Ns,
     /// Average length of idle periods, ns.
     pub avg_idle: Ns,
+    /// The average that the wake-up search ages, ns, where it has one of its own.
+    pub wake_avg_idle: Ns,
+    /// When it was last aged.
+    pub wake_stamp: Jiffies,
     /// The most expensive new-idle pass, ns.
     pub max_idle_balance_cost: Ns,
 
@@ -141,6 +153,7 @@ impl Rq {
             cpu,
             nr_running: 0,
             curr: None,
+            hrtick: None,
             need_resched: false,
             active: true,
             clock: now,
@@ -154,6 +167,8 @@ impl Rq {
             cpu_capacity: capacity,
             arch_capacity: capacity,
             misfit_task_load: 0,
+            cpu_load: CpuLoad::default(),
+            last_cpu_load_update: jiffies,
             next_balance: jiffies,
             idle_balance: false,
             nohz_idle_balance: NohzFlags::empty(),
@@ -168,6 +183,8 @@ impl Rq {
             stop_works: VecDeque::new(),
             idle_stamp: 0,
             avg_idle: 2 * migration_cost,
+            wake_avg_idle: 2 * migration_cost,
+            wake_stamp: jiffies,
             max_idle_balance_cost: migration_cost,
             stats: CpuStats::default(),
             stopper_running: false,

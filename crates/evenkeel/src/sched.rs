@@ -23,6 +23,7 @@ use crate::io::{Action, FairPolicy, Input, IpiKind};
 use crate::kernel::{Features, Kernel};
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer, Running};
+use crate::pick::rules::Rules;
 use crate::rng::Rng;
 use crate::rq::Rq;
 use crate::select::IdleWaker;
@@ -114,8 +115,8 @@ pub struct Sched<O: Observer> {
     pub(crate) now: Ns,
     /// Length of a tick.
     pub(crate) tick: Ns,
-    /// `base_slice` scaled by the number of CPUs.
-    pub(crate) base_slice: Ns,
+    /// The constants of queue arithmetic, scaled by the number of CPUs.
+    pub(crate) rules: Rules,
     /// CPUs by number.
     pub(crate) rqs: Vec<Rq>,
     /// Fair queues; the root queue of CPU `n` is number `n`.
@@ -198,7 +199,6 @@ impl<O: Observer> Sched<O> {
             rq.detached.reserve(kernel.tunables.nr_migrate as usize);
             rq
         };
-        let factor = u64::from(kernel.tunables.scaling.factor(online.weight()));
         let hz = u64::from(kernel.hz);
         let empty = CpuMask::new(ncpus);
         let mut sched = Self {
@@ -206,9 +206,11 @@ impl<O: Observer> Sched<O> {
             cost: params.cost,
             now: BOOT_NS,
             tick,
-            base_slice: kernel.tunables.base_slice_normalized_ns * factor,
+            rules: Rules::of(kernel, online.weight()),
             rqs: cpus().map(rq).collect(),
-            queues: cpus().map(CfsRq::new).collect(),
+            queues: cpus()
+                .map(|cpu| CfsRq { virtual_time: kernel.queues.virtual_time, ..CfsRq::new(cpu) })
+                .collect(),
             entities: Vec::new(),
             tasks: Tasks::default(),
             groups: alloc::vec![TaskGroup::root(ncpus)],
@@ -253,7 +255,7 @@ impl<O: Observer> Sched<O> {
         self.entities.push(Entity {
             custom_slice: params.slice != 0,
             task: Some(task),
-            ..Entity::new(load, clamp_slice(params.slice, self.base_slice))
+            ..Entity::new(load, clamp_slice(params.slice, self.rules.base_slice))
         });
         // A new task is taken to be heavy until it shows otherwise (spec 2 §11).
         self.entities[se.index()].avg.load_avg = crate::weight::scale_load_down(load.weight);
@@ -300,6 +302,7 @@ impl<O: Observer> Sched<O> {
         self.now = now;
         match input {
             Input::Tick { cpu } => self.sched_tick(cpu),
+            Input::Hrtick { cpu } => self.hrtick(cpu),
             Input::Softirq { cpu } => {
                 self.sched_balance_softirq(cpu);
                 self.irq_exit(cpu);
@@ -399,6 +402,11 @@ impl<O: Observer> Sched<O> {
     #[inline]
     pub(crate) fn feat(&self, feature: Features) -> bool {
         self.kernel.features.contains(feature)
+    }
+
+    /// A time of the kernel's clock as the host counts it.
+    pub(crate) fn since_start(&self, time: Ns) -> Ns {
+        time - BOOT_NS
     }
 
     /// Tells the observer; the event is only made if it is wanted.

@@ -6,6 +6,7 @@ use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running};
+use crate::queue_rules::{AvgIdle, LoadTracking, Yielding};
 use crate::rq::StopWork;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
@@ -37,6 +38,9 @@ impl<O: Observer> Sched<O> {
         if let Some(curr) = self.rqs[cpu.index()].curr {
             self.task_tick_fair(curr);
             self.update_misfit_status(cpu, Some(curr));
+        }
+        if self.rules.queues.load_tracking == LoadTracking::ScaledContributions {
+            self.cpu_load_update(cpu);
         }
         self.rqs[cpu.index()].idle_balance = self.idle_cpu(cpu);
         self.sched_balance_trigger(cpu);
@@ -99,12 +103,11 @@ impl<O: Observer> Sched<O> {
             let id = self.entities[se.index()].cfs_rq;
             self.update_curr(id);
             let rules = self.rules();
-            let queue = &mut self.queues[id.index()];
-            let vruntime = self.entities[se.index()].vruntime;
-            if queue.eligible(&self.entities, vruntime) {
-                let entity = &mut self.entities[se.index()];
-                entity.vruntime = entity.deadline;
-                queue.update_deadline(&mut self.entities, se, &rules);
+            match rules.queues.yielding {
+                Yielding::SkipOnce => self.set_skip_buddy(se),
+                Yielding::RestOfSlice => {
+                    self.queues[id.index()].yield_slice(&mut self.entities, se, &rules);
+                }
             }
         }
         self.schedule(cpu);
@@ -137,13 +140,16 @@ impl<O: Observer> Sched<O> {
         if next_running == prev {
             return;
         }
+        if prev == Running::Idle && self.rules.queues.avg_idle == AvgIdle::LeavingIdle {
+            self.fold_idle_period(cpu);
+        }
         match (prev, next) {
             (Running::Task(prev), Some(next)) => self.switch_fair(cpu, prev, next),
             (Running::Task(prev), None) => {
                 self.put_prev_task(prev);
                 self.set_next_idle(cpu);
             }
-            (Running::Idle | Running::Stopper, Some(next)) => self.set_next_task(cpu, next),
+            (Running::Idle | Running::Stopper, Some(next)) => self.set_next_task(cpu, next, true),
             (Running::Idle | Running::Stopper, None) => self.set_next_idle(cpu),
         }
         let prev_state = match prev {
@@ -155,6 +161,9 @@ impl<O: Observer> Sched<O> {
         }
         self.rqs[cpu.index()].stopper_running = false;
         self.rqs[cpu.index()].curr = next;
+        if let Some(next) = next {
+            self.hrtick_start(cpu, next);
+        }
         self.emit(|_| Event::Switch { cpu, prev, prev_state, next: next_running });
         if let Running::Task(_) | Running::Idle = prev {
             let prev = if let Running::Task(task) = prev { Some(task) } else { None };
@@ -164,7 +173,8 @@ impl<O: Observer> Sched<O> {
 
     fn pick_next_task(&mut self, cpu: CpuId, prev: Running) -> Option<TaskId> {
         loop {
-            if prev == Running::Idle && self.rqs[cpu.index()].nr_running == 0 {
+            let looks_again = self.rules.queues.idle_looks_again;
+            if prev == Running::Idle && self.rqs[cpu.index()].nr_running == 0 && !looks_again {
                 return None;
             }
             if let Some(task) = self.pick_task_fair(cpu) {
@@ -178,6 +188,7 @@ impl<O: Observer> Sched<O> {
 
     /// The idle task becomes current.
     fn set_next_idle(&mut self, cpu: CpuId) {
+        self.rqs[cpu.index()].hrtick = None;
         let stats = &mut self.rqs[cpu.index()].stats;
         stats.sched_goidle = stats.sched_goidle.wrapping_add(1);
         self.update_idle_core(cpu);
@@ -244,6 +255,9 @@ impl<O: Observer> Sched<O> {
         let prev = self.running(cpu);
         let before = self.rqs[cpu.index()].curr;
         let mut prev_state = PrevState::Runnable;
+        if prev == Running::Idle && self.rules.queues.avg_idle == AvgIdle::LeavingIdle {
+            self.fold_idle_period(cpu);
+        }
         if let Running::Task(task) = prev {
             self.put_prev_task(task);
             prev_state = self.leave_cpu(cpu, task);
@@ -324,6 +338,9 @@ impl<O: Observer> Sched<O> {
         }
         self.emit(|_| Event::MigrateTask { task, orig_cpu: orig, dest_cpu: dest, reason });
         if self.tasks[task].on_rq != OnRq::Migrating {
+            if self.tasks[task].state == TaskState::Waking {
+                self.normalize_sleeper(self.tasks[task].se);
+            }
             self.remove_entity_load_avg(task, true);
         }
         self.tasks[task].nr_migrations += 1;

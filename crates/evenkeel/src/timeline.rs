@@ -1,7 +1,8 @@
-//! The entities that wait on one queue, in the order of their deadlines.
+//! The entities that wait on one queue, in the order of a key: their virtual deadlines, or with classic CFS their
+//! virtual runtimes.
 //!
 //! The kernel keeps a red-black tree augmented with the smallest virtual runtime of each subtree; any ordered
-//! structure that yields "the first eligible entity by (deadline, insertion)" picks the same entity (spec 2 §6.5). A
+//! structure that yields "the first eligible entity by (key, insertion)" picks the same entity (spec 2 §6.5). A
 //! sorted vector is the fastest up to some 256 entities, and queues hold 1 to 20.
 use crate::ids::SeId;
 use alloc::vec::Vec;
@@ -9,15 +10,15 @@ use alloc::vec::Vec;
 /// One waiting entity with what the pick needs to know about it. None of it changes while the entity waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Virtual deadline.
-    pub deadline: u64,
+    /// What the timeline is ordered by.
+    pub key: u64,
     /// Virtual runtime.
     pub vruntime: u64,
     /// Who.
     pub se: SeId,
 }
 
-/// Waiting entities by deadline; equal deadlines keep the order of insertion.
+/// Waiting entities by key; equal keys keep the order of insertion.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     entries: Vec<Waiting>,
@@ -30,22 +31,22 @@ pub const fn vtime_before(a: u64, b: u64) -> bool {
 }
 
 impl Timeline {
-    /// Adds an entity, after those with an equal deadline.
+    /// Adds an entity, after those with an equal key.
     #[inline]
     pub fn insert(&mut self, waiting: Waiting) {
-        let at = self.entries.partition_point(|entry| !vtime_before(waiting.deadline, entry.deadline));
+        let at = self.entries.partition_point(|entry| !vtime_before(waiting.key, entry.key));
         self.entries.insert(at, waiting);
     }
 
-    /// Removes the entity with this deadline; panics if it is not there.
+    /// Removes the entity with this key; panics if it is not there.
     #[inline]
-    pub fn remove(&mut self, se: SeId, deadline: u64) {
-        let start = self.entries.partition_point(|entry| vtime_before(entry.deadline, deadline));
+    pub fn remove(&mut self, se: SeId, key: u64) {
+        let start = self.entries.partition_point(|entry| vtime_before(entry.key, key));
         let at = self.entries[start..].iter().position(|entry| entry.se == se);
         self.entries.remove(start + at.expect("the entity waits on this timeline"));
     }
 
-    /// The waiting entities by deadline.
+    /// The waiting entities by key.
     #[inline]
     pub fn entries(&self) -> &[Waiting] {
         &self.entries
@@ -65,20 +66,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keeps_deadline_then_insertion_order(base in any::<u64>(), ops in prop::collection::vec((0u64..6, any::<bool>()), 1..60)) {
+        fn keeps_key_then_insertion_order(base in any::<u64>(), ops in prop::collection::vec((0u64..6, any::<bool>()), 1..60)) {
             let mut timeline = Timeline::default();
             let mut model: Vec<(u64, SeId)> = Vec::new();
-            for (i, (deadline, remove)) in ops.into_iter().enumerate() {
+            for (i, (key, remove)) in ops.into_iter().enumerate() {
                 if remove && !model.is_empty() {
-                    let (deadline, se) = model.remove(i % model.len());
-                    timeline.remove(se, base.wrapping_add(deadline));
+                    let (key, se) = model.remove(i % model.len());
+                    timeline.remove(se, base.wrapping_add(key));
                 } else {
                     let se = SeId(i as u32);
-                    timeline.insert(Waiting { deadline: base.wrapping_add(deadline), vruntime: 0, se });
-                    model.push((deadline, se));
+                    timeline.insert(Waiting { key: base.wrapping_add(key), vruntime: 0, se });
+                    model.push((key, se));
                 }
                 let mut expected = model.clone();
-                expected.sort_by_key(|&(deadline, _)| deadline);
+                expected.sort_by_key(|&(key, _)| key);
                 let got: Vec<SeId> = timeline.entries().iter().map(|entry| entry.se).collect();
                 prop_assert_eq!(got, expected.into_iter().map(|(_, se)| se).collect::<Vec<_>>());
             }

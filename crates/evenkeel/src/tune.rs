@@ -117,9 +117,13 @@ impl<O: Observer> Sched<O> {
             Tune::BaseSlice { ns } => {
                 let factor = u64::from(tunables.scaling.factor(self.active.weight()));
                 tunables.base_slice_normalized_ns = ns / factor;
-                self.base_slice = ns;
+                self.rules.base_slice = ns;
+                self.rules.base_slice_normalized = ns / factor;
             }
-            Tune::Feature { feature, on } => self.kernel.features.set(feature, on),
+            Tune::Feature { feature, on } => {
+                self.kernel.features.set(feature, on);
+                self.rules.features = self.kernel.features;
+            }
             Tune::Domain { level, knob, value } => {
                 for domain in &mut self.topo.domains {
                     if level.is_some_and(|level| level != domain.name) {

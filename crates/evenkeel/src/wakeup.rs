@@ -11,15 +11,18 @@ use crate::ids::{CpuId, TaskId};
 use crate::io::{Action, IpiKind, WakeContext};
 use crate::kernel::Features;
 use crate::observe::{Event, MigrateReason, Observer, SelectKind};
+use crate::queue_rules::{AvgIdle, VirtualTime};
 use crate::rq::StopWork;
 use crate::sched::Sched;
+use crate::select::rules::RemoteWakeup;
 use crate::task::{OnRq, TaskState};
 
-/// `x += (sample - x) / 8`, truncated towards zero (spec 2 §16.3).
+/// `x += (sample - x) / 8`, rounded down if it `floors`, else truncated towards zero (spec 2 §16.3).
 #[inline]
-pub(crate) fn update_avg(avg: &mut u64, sample: u64) {
+fn update_avg(avg: &mut u64, sample: u64, floors: bool) {
     let diff = sample as i64 - *avg as i64;
-    *avg = avg.wrapping_add((diff / 8) as u64);
+    let step = if floors { diff >> 3 } else { diff / 8 };
+    *avg = avg.wrapping_add(step as u64);
 }
 
 impl<O: Observer> Sched<O> {
@@ -83,7 +86,10 @@ impl<O: Observer> Sched<O> {
         if !self.topo.cpus_share_cache(cpu, target) {
             return true;
         }
-        target != cpu && self.rqs[target.index()].nr_running == 0
+        match self.kernel.placement.remote_wakeup {
+            RemoteWakeup::OtherCache => false,
+            RemoteWakeup::OtherCacheOrIdle => target != cpu && self.rqs[target.index()].nr_running == 0,
+        }
     }
 
     /// The interrupt has arrived: activates the tasks on this CPU's list, in order of arrival.
@@ -105,11 +111,24 @@ impl<O: Observer> Sched<O> {
         self.wakeup_preempt(target, task, cpu, false);
         self.tasks[task].state = TaskState::Running;
         self.emit(|_| Event::Wakeup { cpu, task, target_cpu: target });
-        let rq = &mut self.rqs[target.index()];
-        if rq.idle_stamp != 0 {
-            update_avg(&mut rq.avg_idle, rq.clock - rq.idle_stamp);
-            rq.avg_idle = rq.avg_idle.min(2 * rq.max_idle_balance_cost);
-            rq.idle_stamp = 0;
+        if self.rules.queues.avg_idle == AvgIdle::AtWakeup {
+            self.fold_idle_period(target);
+        }
+    }
+
+    /// The time since the CPU last looked for work becomes part of its average idle time.
+    pub(crate) fn fold_idle_period(&mut self, cpu: CpuId) {
+        let rules = &self.rules.queues;
+        let rq = &mut self.rqs[cpu.index()];
+        if rq.idle_stamp == 0 {
+            return;
+        }
+        update_avg(&mut rq.avg_idle, rq.clock - rq.idle_stamp, rules.avg_idle_floors);
+        rq.avg_idle = rq.avg_idle.min(2 * rq.max_idle_balance_cost);
+        rq.idle_stamp = 0;
+        if rules.wake_avg_idle {
+            rq.wake_stamp = self.now / self.tick;
+            rq.wake_avg_idle = rq.avg_idle / 2;
         }
     }
 
@@ -142,6 +161,11 @@ impl<O: Observer> Sched<O> {
         let p = &mut self.tasks[child];
         p.recent_used_cpu = cpu;
         p.state = TaskState::Running;
+        let se = p.se;
+        if self.rules.queues.virtual_time == VirtualTime::Minimum {
+            self.update_rq_clock(cpu);
+            self.task_fork_cfs(se);
+        }
         let target = self.select_task_rq(cpu, child, SelectKind::Fork, false);
         self.assign_cpu(child, target);
         self.update_rq_clock(target);
@@ -171,13 +195,18 @@ mod tests {
 
     #[test]
     fn average_idle_time_follows_spec_2_17_12() {
-        let mut avg = 1_000_000;
-        let samples = [200_000, 200_000, 50_000, 10_000, 7, 3_000_000, 3_000_000, 900_001];
-        let got = samples.map(|sample| {
-            update_avg(&mut avg, sample);
-            avg = avg.min(1_000_000);
-            avg
-        });
-        assert_eq!(got, [900_000, 812_500, 717_188, 628_790, 550_193, 856_418, 1_000_000, 987_501]);
+        let averages = |floors: bool| {
+            let mut avg = 1_000_000;
+            let samples = [200_000, 200_000, 50_000, 10_000, 7, 3_000_000, 3_000_000, 900_001];
+            samples.map(|sample| {
+                update_avg(&mut avg, sample, floors);
+                avg = avg.min(1_000_000);
+                avg
+            })
+        };
+        let truncated = [900_000, 812_500, 717_188, 628_790, 550_193, 856_418, 1_000_000, 987_501];
+        assert_eq!(averages(false), truncated);
+        let floored = [900_000, 812_500, 717_187, 628_788, 550_190, 856_416, 1_000_000, 987_500];
+        assert_eq!(averages(true), floored);
     }
 }

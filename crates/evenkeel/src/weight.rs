@@ -4,6 +4,7 @@
 //! time runs at `1024 / weight` of real time: 4 ms of a nice-5 task (weight 335) are 12 226 865 ns of virtual time.
 //!
 //! In the kernel: `sched_prio_to_weight`, `sched_prio_to_wmult`, `__calc_delta`. Specified in spec 2 §2.
+use crate::queue_rules::WeightDivision;
 
 /// Full-resolution weights are the table's weights shifted by this.
 pub const NICE_0_SHIFT: u32 = 10;
@@ -95,9 +96,56 @@ pub fn calc_delta_fair(delta: u64, lw: &LoadWeight) -> u64 {
     if lw.weight == NICE_0_LOAD { delta } else { calc_delta(delta, NICE_0_LOAD, lw) }
 }
 
+impl WeightDivision {
+    /// `delta * weight / lw.weight` as this kernel divides (spec 2 §2.4).
+    #[inline]
+    pub fn calc_delta(self, delta: u64, weight: u64, lw: &LoadWeight) -> u64 {
+        match self {
+            Self::Inverse => calc_delta(delta, weight, lw),
+            Self::Exact => delta.wrapping_mul(weight) / lw.weight,
+        }
+    }
+
+    /// Virtual time of `delta` ns of an entity of weight `lw`.
+    #[inline]
+    pub fn calc_delta_fair(self, delta: u64, lw: &LoadWeight) -> u64 {
+        if lw.weight == NICE_0_LOAD { delta } else { self.calc_delta(delta, NICE_0_LOAD, lw) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exact_division_differs_by_nanoseconds() {
+        // Spec 2 §17.5, last paragraph; everything else of the table is the same.
+        let nices = [-20, -10, -5, -1, 0, 1, 5, 10, 19];
+        let deltas = [1, 1000, 700_000, 1_000_000, 2_800_000, 4_000_000, 1_000_000_000];
+        let differs = [
+            (5, 2_800_000, 8_558_805),
+            (5, 1_000_000_000, 3_056_716_417),
+            (-5, 1_000_000_000, 328_099_967),
+            (-1, 1_000_000_000, 801_879_404),
+            (1, 1_000_000_000, 1_248_780_487),
+            (10, 1_000_000_000, 9_309_090_909),
+            (19, 1_000_000_000, 68_266_666_666),
+        ];
+        for nice in nices {
+            for delta in deltas {
+                let load = LoadWeight::of_nice(nice);
+                let known = differs.iter().find(|row| (row.0, row.1) == (nice, delta));
+                let expected = known.map_or_else(|| calc_delta_fair(delta, &load), |row| row.2);
+                assert_eq!(
+                    WeightDivision::Exact.calc_delta_fair(delta, &load),
+                    expected,
+                    "{delta} ns at nice {nice}"
+                );
+            }
+        }
+        let idle = LoadWeight::of_idle_policy();
+        assert_eq!(WeightDivision::Exact.calc_delta_fair(1_000_000_000, &idle), 341_333_333_333);
+    }
 
     #[test]
     fn virtual_time_follows_the_table_of_spec_2_17_5() {

@@ -1,82 +1,17 @@
 //! The worked timelines of spec 2 §17.7 and §17.8, driven through the scheduler's inputs.
 
-use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{Action, FairPolicy, Input, WakeContext};
+mod bench;
+
+use bench::{Bench, CPU, MS};
+use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::io::{Input, WakeContext};
 use evenkeel::kernels::V6_12_117;
 use evenkeel::mask::CpuMask;
-use evenkeel::observe::Silent;
-use evenkeel::sched::{Params, Sched};
-use evenkeel::task::TaskParams;
-use evenkeel::topology::Machine;
-
-const CPU: CpuId = CpuId(0);
-const MS: u64 = 1_000_000;
-
-/// One CPU of an 8-CPU machine, driven by hand.
-struct Bench {
-    sched: Sched<Silent>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let machine = Machine::regular(1, 1, 8, 1, false);
-        Self { sched: Sched::new(&machine, &V6_12_117, Params::default(), Silent).unwrap() }
-    }
-
-    fn task(&mut self, nice: i32) -> TaskId {
-        let allowed = CpuMask::from_cpus(8, [CPU]);
-        self.sched.new_task(&TaskParams {
-            policy: FairPolicy::Normal,
-            nice,
-            slice: 0,
-            allowed,
-            group: TgId(0),
-        })
-    }
-
-    /// Feeds an input and everything it leads to at the same instant; true if the CPU was asked to reschedule.
-    fn input(&mut self, now: u64, input: Input) -> bool {
-        let mut inputs = vec![input];
-        let mut rescheduled = false;
-        while let Some(input) = inputs.pop() {
-            self.sched.handle(now, input);
-            while let Some(action) = self.sched.poll() {
-                match action {
-                    Action::Resched { cpu, .. } => {
-                        rescheduled = true;
-                        inputs.insert(0, Input::Schedule { cpu });
-                    }
-                    Action::RaiseSoftirq { cpu } => inputs.push(Input::Softirq { cpu }),
-                    Action::Ipi { to, kind, .. } => inputs.push(Input::Ipi { cpu: to, kind }),
-                    Action::StopCpu { cpu, .. } => inputs.push(Input::StopperRun { cpu }),
-                    Action::Switched { .. } => {}
-                }
-            }
-        }
-        self.sched.check();
-        rescheduled
-    }
-
-    fn tick(&mut self, now: u64) -> bool {
-        self.input(now, Input::Tick { cpu: CPU })
-    }
-
-    fn curr(&self) -> Option<TaskId> {
-        self.sched.rqs()[0].curr
-    }
-
-    /// Virtual runtime and deadline relative to where the queue's virtual time began.
-    fn times(&self, task: TaskId) -> (i64, i64) {
-        let entity = self.sched.entity(task);
-        let relative = |time: u64| time.wrapping_add(1 << 20) as i64;
-        (relative(entity.vruntime), relative(entity.deadline))
-    }
-}
 
 #[test]
 fn three_hogs_of_different_weight_take_turns() {
-    let mut bench = Bench::new();
-    let tasks = [0, 5, -5].map(|nice| bench.task(nice));
+    let mut bench = Bench::new(&V6_12_117);
+    let tasks = [0, 5, -5].map(|nice| bench.task(nice, 0));
     let [n0, n5, m5] = tasks;
     for child in tasks {
         bench.sched.handle(0, Input::Fork { cpu: CPU, child });
@@ -115,8 +50,8 @@ fn three_hogs_of_different_weight_take_turns() {
 
 #[test]
 fn a_finer_tick_switches_when_slices_end() {
-    let mut bench = Bench::new();
-    let tasks = [0, 5, -5].map(|nice| bench.task(nice));
+    let mut bench = Bench::new(&V6_12_117);
+    let tasks = [0, 5, -5].map(|nice| bench.task(nice, 0));
     for child in tasks {
         bench.sched.handle(0, Input::Fork { cpu: CPU, child });
         while bench.sched.poll().is_some() {}
@@ -136,8 +71,8 @@ fn a_finer_tick_switches_when_slices_end() {
 
 /// Two nice-0 tasks; the first runs 3 ms and sleeps: it has had more than its share, so it stays queued.
 fn delayed() -> (Bench, TaskId, TaskId) {
-    let mut bench = Bench::new();
-    let (a, b) = (bench.task(0), bench.task(0));
+    let mut bench = Bench::new(&V6_12_117);
+    let (a, b) = (bench.task(0, 0), bench.task(0, 0));
     for child in [a, b] {
         bench.sched.handle(0, Input::Fork { cpu: CPU, child });
         while bench.sched.poll().is_some() {}
@@ -179,8 +114,8 @@ fn a_delayed_task_leaves_when_it_is_picked() {
 
 #[test]
 fn lag_and_remaining_deadline_travel_with_a_migrated_task() {
-    let mut bench = Bench::new();
-    let [a, b, c] = [0, 0, 0].map(|nice| bench.task(nice));
+    let mut bench = Bench::new(&V6_12_117);
+    let [a, b, c] = [0, 0, 0].map(|nice| bench.task(nice, 0));
     for child in [a, b, c] {
         bench.sched.handle(0, Input::Fork { cpu: CPU, child });
         while bench.sched.poll().is_some() {}

@@ -34,7 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   evenkeel conform crates/evenkeel-formats/tests/data/domains
   evenkeel conform crates/evenkeel-formats/tests/data/decisions
-  evenkeel conform crates/evenkeel-report/tests/data/traces
+  evenkeel conform crates/evenkeel-report/tests/data/traces/6.12/s2c2t2n2
   evenkeel conform my-recordings --only domains --kernel v6.18
 
 What is compared today: `domains`, the domain trees, features and tunables in files called sched.json or

@@ -25,7 +25,7 @@ pub struct RunReport {
     pub events: u64,
     /// One entry for each task definition of the workload that had an instance.
     pub definitions: Vec<Definition>,
-    /// Every task, those named `init` that start the others included.
+    /// Every task, those that are not of the workload included: `init`, which starts the others, and kernel threads.
     pub tasks: Vec<Task>,
     /// Every CPU.
     pub cpus: Vec<Cpu>,
@@ -159,7 +159,7 @@ pub struct Task {
     pub id: u32,
     /// Its name.
     pub name: String,
-    /// Index into `definitions`; none for a task that only starts others.
+    /// Index into `definitions`; none for a task that is not of the workload.
     pub definition: Option<usize>,
     /// Its last CPU.
     pub cpu: u32,

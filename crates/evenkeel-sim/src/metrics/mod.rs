@@ -69,9 +69,9 @@ pub struct TaskResult {
     pub id: TaskId,
     /// Its name.
     pub name: String,
-    /// Its definition; none for a launcher.
+    /// Its definition; none for a task that is not part of the workload.
     pub spec: Option<SpecId>,
-    /// One of the tasks named `init` that fork the others: not part of the workload.
+    /// Not part of the workload: one of the tasks named `init` that fork the others, or a background thread.
     pub launcher: bool,
     /// Its CPU at the end.
     pub cpu: CpuId,

@@ -23,6 +23,7 @@ impl<O: Observer> Simulation<O> {
             Kind::IdleEnter => self.enter_idle(cpu),
             Kind::WakeList => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::WakeList }),
             Kind::NohzKick => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::NohzKick }),
+            Kind::Hrtick => self.interrupt(cpu, Input::Hrtick { cpu }),
             Kind::Tick => self.tick(cpu),
         }
         Ok(())
@@ -123,6 +124,9 @@ impl<O: Observer> Simulation<O> {
             Action::StopCpu { cpu, .. } => {
                 self.timers.arm_by(Timer::Cpu(Kind::Stopper, cpu), self.now + delays.stopper);
             }
+            Action::HrtickStart { cpu, at } => {
+                self.timers.arm(Timer::Cpu(Kind::Hrtick, cpu), at + delays.hrtick);
+            }
             Action::Switched { cpu, prev, next } => self.switched(cpu, prev, next),
         }
     }
@@ -137,6 +141,8 @@ impl<O: Observer> Simulation<O> {
         let state = &mut self.cpus[cpu.index()];
         debug_assert_eq!(state.running, prev, "the scheduler and its host agree on who runs on {cpu:?}");
         let elapsed = self.now.saturating_sub(state.burst_since);
+        let done = self.work_in(cpu, elapsed);
+        let state = &mut self.cpus[cpu.index()];
         state.running = next;
         state.burst_since = self.now + self.params.switch_cost;
         state.idle_ticked = false;
@@ -152,7 +158,7 @@ impl<O: Observer> Simulation<O> {
                     Leaves::Runnable
                 }
                 Doing::Running(left) => {
-                    *left = left.saturating_sub(elapsed);
+                    *left = left.saturating_sub(done);
                     Leaves::Runnable
                 }
             };

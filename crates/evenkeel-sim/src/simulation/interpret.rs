@@ -168,7 +168,7 @@ impl<O: Observer> Simulation<O> {
 
     fn exit(&mut self, cpu: CpuId, task: TaskId) -> Flow {
         self.instances[task.index()].doing = Doing::Dead;
-        self.alive -= 1;
+        self.alive -= usize::from((self.instances[task.index()].spec as usize) < self.own);
         self.input(Input::Exit { cpu });
         Flow::Stop
     }

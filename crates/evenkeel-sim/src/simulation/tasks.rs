@@ -17,18 +17,36 @@ impl<O: Observer> Simulation<O> {
         let state = &self.cpus[cpu.index()];
         let Some(task) = state.running else { return };
         let end = match self.instances[task.index()].doing {
-            Doing::Running(left) => state.burst_since + left,
             Doing::Working(left) => state.burst_since.max(self.now) + left,
+            Doing::Running(left) => state.burst_since.saturating_add(self.time_for(cpu, left)),
             Doing::Spinning(until) => until.max(state.burst_since),
             Doing::Next | Doing::Blocked | Doing::Dead => state.burst_since.max(self.now),
         };
         self.timers.arm(Timer::Cpu(Kind::Burst, cpu), end);
     }
 
+    /// How long `cpu` takes for an amount of work.
+    fn time_for(&self, cpu: CpuId, work: Ns) -> Ns {
+        match self.capacities[cpu.index()] {
+            1024 => work.min(Ns::MAX / 2),
+            capacity => {
+                let time = (u128::from(work) * 1024).div_ceil(u128::from(capacity));
+                u64::try_from(time).unwrap_or(Ns::MAX).min(Ns::MAX / 2)
+            }
+        }
+    }
+
+    /// How much work `cpu` does in a time.
+    pub(super) fn work_in(&self, cpu: CpuId, time: Ns) -> Ns {
+        match self.capacities[cpu.index()] {
+            1024 => time,
+            capacity => (u128::from(time) * u128::from(capacity) / 1024) as Ns,
+        }
+    }
+
     /// The task running on `cpu` has this much work to execute from now on.
     pub(super) fn execute(&mut self, cpu: CpuId, task: TaskId, work: Ns) {
-        let wall = (u128::from(work) * 1024).div_ceil(u128::from(self.capacity));
-        self.instances[task.index()].doing = Doing::Running(u64::try_from(wall).unwrap_or(Ns::MAX / 2));
+        self.instances[task.index()].doing = Doing::Running(work);
         self.cpus[cpu.index()].burst_since = self.now;
         self.arm_burst(cpu);
     }
@@ -52,7 +70,7 @@ impl<O: Observer> Simulation<O> {
         let start = self.now.max(self.delay(spec, number));
         let timers = vec![None; self.programs.programs[spec as usize].private_timers].into();
         self.meters.forked(self.now, self.pinned(&allowed));
-        self.alive += usize::from((spec as usize) < self.workload.tasks.len());
+        self.alive += usize::from((spec as usize) < self.own);
         let child = self.sched.new_task(&params);
         assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
         self.instances.push(Instance {

@@ -1,7 +1,7 @@
 //! CPUs that execute in turn: whose turn it is, and which event takes effect next ([`crate::turns`] says by which rules).
 use super::{Doing, Simulation};
 use crate::error::SimError;
-use crate::timers::{Kind, Timer};
+use crate::timers::{KINDS, Kind, Timer};
 use crate::turns::{Costs, Turns};
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::observe::Observer;
@@ -107,16 +107,7 @@ impl<O: Observer> Simulation<O> {
 
     /// The next event of `cpu`: among those due by `clock` interrupts before programs, else the earliest.
     fn due_on(&self, cpu: CpuId, clock: Ns) -> Option<(Ns, Timer)> {
-        const ORDER: [Kind; 7] = [
-            Kind::Softirq,
-            Kind::IdleEnter,
-            Kind::Resched,
-            Kind::Stopper,
-            Kind::WakeList,
-            Kind::NohzKick,
-            Kind::Tick,
-        ];
-        let kinds = ORDER.into_iter().map(|kind| Timer::Cpu(kind, cpu));
+        let kinds = KINDS.into_iter().filter(|&kind| kind != Kind::Burst).map(|kind| Timer::Cpu(kind, cpu));
         let tasks = (0..self.instances.len()).filter(|&index| self.instances[index].timer_cpu == cpu);
         let tasks = tasks.map(|index| Timer::Task(TaskId::from_index(index)));
         let program = core::iter::once(Timer::Cpu(Kind::Burst, cpu));
@@ -134,7 +125,8 @@ impl<O: Observer> Simulation<O> {
             None => device_phase,
             Some(since) => device_phase + (since / device_period + 1) * device_period,
         };
-        let ticks = (0..self.cpus.len() as u32).map(|cpu| Timer::Cpu(Kind::Tick, CpuId(cpu)));
+        let of_cpu = |cpu| [Kind::Tick, Kind::Hrtick].map(|kind| Timer::Cpu(kind, CpuId(cpu)));
+        let ticks = (0..self.cpus.len() as u32).flat_map(of_cpu);
         let tasks = (0..self.instances.len()).map(|index| Timer::Task(TaskId::from_index(index)));
         let times = ticks.chain(tasks).filter_map(|timer| self.timers.armed(timer));
         times.filter(|&time| time > clock).fold(device, Ns::min)

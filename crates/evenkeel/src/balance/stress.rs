@@ -84,7 +84,7 @@ impl Host {
                     Action::Switched { cpu, next: None, .. } => {
                         inputs.insert(0, Input::IdleEnter { cpu, stop_tick: delay < 70 * US });
                     }
-                    Action::Switched { .. } => {}
+                    Action::Switched { .. } | Action::HrtickStart { .. } => {}
                 }
             }
         }

@@ -62,7 +62,7 @@ impl Bench {
                     Action::RaiseSoftirq { cpu } => inputs.push(Input::Softirq { cpu }),
                     Action::Ipi { to, kind, .. } => inputs.push(Input::Ipi { cpu: to, kind }),
                     Action::StopCpu { cpu, .. } => inputs.push(Input::StopperRun { cpu }),
-                    Action::Switched { .. } => {}
+                    Action::Switched { .. } | Action::HrtickStart { .. } => {}
                 }
             }
         }

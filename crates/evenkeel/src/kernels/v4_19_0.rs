@@ -1,6 +1,8 @@
 //! v4.19.0 as a delta from v5.15.0: the last kernel here whose balancer compares load averages only.
 use super::v5_15_0::V5_15_0;
-use crate::kernel::{Features, Kernel, TopologyRules};
+use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
+use crate::queue_rules::{LoadTracking, Removal, UtilEst};
+use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
 use crate::topology::rules::{
     AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
     ReclaimDistance, RelaxDomainLevel, SmtCapacity,
@@ -45,6 +47,20 @@ pub const V4_19_0: Kernel = Kernel {
         debug_files: DebugFiles::Sysctl,
         ..V5_15_0.topology
     },
+    queues: RunQueueRules {
+        // Load of tasks on small or slow CPUs is scaled, not their time; balancing compares only the load of tasks that
+        // want to run (spec 2 §8.7).
+        load_tracking: LoadTracking::ScaledContributions,
+        removal: Removal::Subtract,
+        // Estimates rise as slowly as they fall (spec 2 §10.2).
+        util_est: UtilEst::LastAndAverage,
+        // Averages of idle time are a nanosecond lower (spec 2 §16.3), and the wake-up search has none of its own.
+        avg_idle_floors: true,
+        wake_avg_idle: false,
+        // Tasks of the idle policy keep a CPU as busy as others (spec 2 §14.4).
+        knows_idle_policy_cpus: false,
+        ..V5_15_0.queues
+    },
     // The load of a CPU is biased by its history (spec 2 §1.3, spec 3 §9.1); slices have no floor.
     features: V5_15_0.features.difference(LATER).union(Features::LB_BIAS).union(Features::RT_RUNTIME_SHARE),
     features_known: V5_15_0
@@ -52,5 +68,20 @@ pub const V4_19_0: Kernel = Kernel {
         .difference(LATER)
         .union(Features::LB_BIAS)
         .union(Features::SIS_AVG_CPU),
+    placement: PlacementRules {
+        // An idle previous CPU does not win by itself (spec 4 §6).
+        prefers_idle_prev: false,
+        // Three passes instead of one (spec 4 §18).
+        idle_search: IdleSearch::ThreePasses,
+        // A CPU that runs only idle-policy tasks is busy (spec 4 §2).
+        idle_policy_cpus: IdlePolicyCpus::Busy,
+        // Unequal CPUs are not known to placement (spec 1 §7).
+        unequal: UnequalSearch::None,
+        // The slow path compares loads (spec 4 §18.1).
+        slow_path: SlowPath::Loads,
+        // A task whose affinity changes goes to the lowest CPU (spec 4 §11.2).
+        affinity_target: AffinityTarget::Lowest,
+        ..V5_15_0.placement
+    },
     ..V5_15_0
 };

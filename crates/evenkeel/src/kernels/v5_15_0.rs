@@ -1,6 +1,11 @@
 //! v5.15.0 as a delta from v6.1.192.
 use super::v6_1_192::V6_1_192;
-use crate::kernel::{CfsTunables, Features, Kernel, NumaBalancingTunables, TopologyRules, Tunables};
+use crate::kernel::{
+    CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
+    Tunables,
+};
+use crate::queue_rules::Removal;
+use crate::select::rules::{IdleSearch, NodeSpread, RemoteWakeup, SlowPath};
 use crate::topology::rules::{
     ClusterLevel, Coregroup, GroupFlags, HybridLevels, NumaDistances, RelaxDomainLevel, SiblingPriority,
 };
@@ -29,6 +34,16 @@ pub const V5_15_0: Kernel = Kernel {
         imb_numa_nr: false,
         ..V6_1_192.topology
     },
+    queues: RunQueueRules {
+        // Sums are rounded to averages whenever a task leaves (spec 2 §9.2).
+        removal: Removal::Recompute,
+        attaches_at_least_one: false,
+        // A task that leaves a CPU idle for long keeps the load it had when it fell asleep (spec 2 §9.4).
+        decays_on_idle_migration: false,
+        // A sleeper keeps its virtual runtime for ever (spec 2 §7.3).
+        forgets_long_sleepers: false,
+        ..V6_1_192.queues
+    },
     tunables: Tunables {
         // Tasks of the idle policy have the same shortest slice as others (spec 2 §1.1).
         cfs: Some(CfsTunables {
@@ -48,5 +63,18 @@ pub const V5_15_0: Kernel = Kernel {
         .difference(Features::SIS_UTIL.union(Features::NI_RANDOM))
         .union(Features::SIS_PROP),
     features_known: V6_1_192.features_known.difference(Features::SIS_UTIL.union(Features::NI_RANDOM)),
+    placement: PlacementRules {
+        // The counter of affine wake-ups includes those that stayed (spec 4 §6).
+        counts_prev_as_affine: true,
+        // A slip: the recent CPU is used if the *previous* one is allowed (spec 4 §18).
+        idle_search: IdleSearch::OnePassAskingPrev,
+        // Groups are judged by all their CPUs (spec 4 §9.1).
+        slow_path: SlowPath::ClassesOfAllCpus,
+        // A node fills to a quarter of the domain before another is used (spec 4 §18).
+        node_spread: NodeSpread::QuarterOfDomain,
+        // Within a cache the waker activates the task itself (spec 4 §4).
+        remote_wakeup: RemoteWakeup::OtherCache,
+        ..V6_1_192.placement
+    },
     ..V6_1_192
 };

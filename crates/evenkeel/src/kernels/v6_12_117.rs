@@ -1,6 +1,14 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
 use crate::kernel::{
-    BalanceRules, Features, Kernel, NumaBalancingTunables, TopologyRules, TunableScaling, Tunables,
+    BalanceRules, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
+    TunableScaling, Tunables,
+};
+use crate::queue_rules::{
+    AvgIdle, BuddyPick, DelayedLag, Expiry, LagLimit, LoadTracking, NewTaskWeight, Removal, Reweight,
+    SliceProtection, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision, Yielding,
+};
+use crate::select::rules::{
+    AffinityTarget, IdlePolicyCpus, IdleSearch, NodeSpread, RemoteWakeup, SlowPath, UnequalSearch,
 };
 use crate::topology::rules::{
     AsymCapacity, AsymPackingLevels, ClusterLevel, Coregroup, DebugFiles, Degeneration, FlagSet, GroupFlags,
@@ -82,6 +90,46 @@ pub const V6_12_117: Kernel = Kernel {
         debug_files: DebugFiles::FlagsAndGroups,
     },
     balance: BalanceRules { preemption: true },
+    placement: PlacementRules {
+        prefers_idle_prev: true,
+        sync_ignores_delayed: true,
+        counts_prev_as_affine: false,
+        idle_search: IdleSearch::OnePass,
+        searches_clusters: true,
+        idle_policy_cpus: IdlePolicyCpus::Idle,
+        unequal: UnequalSearch::FirstFit,
+        slow_path: SlowPath::ClassesOfAllowedCpus,
+        node_spread: NodeSpread::Tolerance,
+        remote_wakeup: RemoteWakeup::OtherCacheOrIdle,
+        affinity_target: AffinityTarget::Rotor,
+    },
+    queues: RunQueueRules {
+        virtual_time: VirtualTime::Mean,
+        division: WeightDivision::Inverse,
+        lag_limit: LagLimit::TwoSlices,
+        slice_protection: SliceProtection::UntilRenewal,
+        buddy_pick: BuddyPick::First,
+        wakeup_preemption: WakeupPreemption::Trial,
+        expiry: Expiry::RenewedOrIneligible,
+        yielding: Yielding::RestOfSlice,
+        reweight: Reweight::AboutMean,
+        delayed_lag: DelayedLag::WhenItEnds,
+        forgets_long_sleepers: false,
+        load_tracking: LoadTracking::SlowedTime,
+        removal: Removal::SubtractWithFloor,
+        attaches_at_least_one: true,
+        decays_on_idle_migration: true,
+        new_task_weight: NewTaskWeight::Table,
+        tg_load_limited_to_ms: true,
+        empty_group_keeps_weight: true,
+        util_est: UtilEst::OneAverage,
+        util_est_update: UtilEstUpdate::BeforeDequeue,
+        avg_idle: AvgIdle::AtWakeup,
+        avg_idle_floors: false,
+        wake_avg_idle: false,
+        idle_looks_again: false,
+        knows_idle_policy_cpus: true,
+    },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
         scaling: TunableScaling::Log,

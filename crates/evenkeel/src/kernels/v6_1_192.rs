@@ -1,6 +1,9 @@
 //! v6.1.192, the last series of the classic completely fair scheduler, as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
-use crate::kernel::{CfsTunables, Features, Kernel, TopologyRules, Tunables};
+use crate::kernel::{CfsTunables, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables};
+use crate::queue_rules::{
+    Expiry, NewTaskWeight, Reweight, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, Yielding,
+};
 use crate::topology::rules::{
     AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
     SiblingPriority, X86Capacity,
@@ -59,6 +62,28 @@ pub const V6_1_192: Kernel = Kernel {
         debug_files: DebugFiles::Flags,
         ..V6_12_117.topology
     },
+    queues: RunQueueRules {
+        // Whoever is furthest behind runs next, for a slice that depends on how many wait (spec 2 §7).
+        virtual_time: VirtualTime::Minimum,
+        wakeup_preemption: WakeupPreemption::Granularity,
+        expiry: Expiry::Tick,
+        yielding: Yielding::SkipOnce,
+        reweight: Reweight::KeepsVruntime,
+        forgets_long_sleepers: true,
+        // New tasks always start at half of what their CPU can spare (spec 2 §11).
+        new_task_weight: NewTaskWeight::Full,
+        // Groups tell their load at every change, and empty ones their lack of it (spec 2 §9.7, §14.2).
+        tg_load_limited_to_ms: false,
+        empty_group_keeps_weight: false,
+        // Estimates remember the last run beside the average (spec 2 §10.2).
+        util_est: UtilEst::LastAndFastAverage,
+        util_est_update: UtilEstUpdate::AfterDequeue,
+        // The wake-up search ages its own average of idle times (spec 2 §16.4).
+        wake_avg_idle: true,
+        // A CPU that is kicked while idle looks for work once more (spec 2 §5.3).
+        idle_looks_again: true,
+        ..V6_12_117.queues
+    },
     tunables: Tunables {
         // Slices come from a target latency, not from a base slice (spec 2 §2.5).
         base_slice_normalized_ns: 0,
@@ -76,5 +101,12 @@ pub const V6_1_192: Kernel = Kernel {
     features_known: V6_12_117.features_known.difference(EEVDF).union(CLASSIC).union(Features::SIS_PROP),
     // Idle types in the order idle, busy, newly idle (spec 1 §15).
     schedstat_version: 15,
+    placement: PlacementRules {
+        // No task sleeps on a queue, so there is none to ignore (spec 4 §6).
+        sync_ignores_delayed: false,
+        // Clusters are not looked at in wake-ups (spec 4 §18).
+        searches_clusters: false,
+        ..V6_12_117.placement
+    },
     ..V6_12_117
 };

@@ -1,6 +1,13 @@
 //! v7.2.13 as a delta from v6.18.15.
 use super::v6_18_15::V6_18_15;
-use crate::kernel::{Features, Kernel, LlcBalancingTunables, TopologyRules, Tunables};
+use crate::kernel::{
+    Features, Kernel, LlcBalancingTunables, PlacementRules, RunQueueRules, TopologyRules, Tunables,
+};
+use crate::queue_rules::{
+    AvgIdle, BuddyPick, DelayedLag, LagLimit, Reweight, SliceProtection, UtilEstUpdate, VirtualTime,
+    WakeupPreemption, WeightDivision,
+};
+use crate::select::rules::{IdlePolicyCpus, SlowPath, UnequalSearch};
 use crate::topology::rules::{LevelWeight, LlcId, LlcSharing, PackageLevel};
 
 /// v7.2.13 as Debian builds it for amd64.
@@ -19,6 +26,27 @@ pub const V7_2_13: Kernel = Kernel {
         // Partitions inside one cache know that they share it (spec 1 §11).
         llc_id: LlcId::Dense,
         ..V6_18_15.topology
+    },
+    queues: RunQueueRules {
+        // Virtual time knows weights to the last bit (spec 2 §1.2, §2.4).
+        virtual_time: VirtualTime::FineMean,
+        division: WeightDivision::Exact,
+        // Lag is limited by the slices of all tasks of the queue (spec 2 §6.5).
+        lag_limit: LagLimit::LongestSliceAndTick,
+        // A changed weight or policy neither renews nor ends protection (spec 2 §6.5).
+        slice_protection: SliceProtection::ShortestSliceOfPick,
+        reweight: Reweight::AboutMeanProtected,
+        // A marked task does not spoil the choice of a wakee with a short slice (spec 2 §6.5).
+        buddy_pick: BuddyPick::WhenProtecting,
+        // New tasks wait for their turn (spec 2 §6.7).
+        wakeup_preemption: WakeupPreemption::Pick,
+        // Delayed sleepers cannot lose more than they owed (spec 2 §6.8).
+        delayed_lag: DelayedLag::AtLeastAtSleep,
+        // Estimates use the latest utilisation (spec 2 §10.2).
+        util_est_update: UtilEstUpdate::InLoadUpdate,
+        // Every idle period counts, also one ended by balancing (spec 2 §16.4).
+        avg_idle: AvgIdle::LeavingIdle,
+        ..V6_18_15.queues
     },
     tunables: Tunables {
         // Threads of one process are gathered in one cache (spec 3 §13).
@@ -40,5 +68,14 @@ pub const V7_2_13: Kernel = Kernel {
         .union(Features::HRTICK_DL)
         .union(Features::NI_RATE),
     features_known: V6_18_15.features_known.union(Features::NI_RATE).union(Features::PARANOID_AVG),
+    placement: PlacementRules {
+        // An idle-policy task does not take a CPU of its like for idle (spec 4 §2).
+        idle_policy_cpus: IdlePolicyCpus::IdleForOthers,
+        // On unequal CPUs idle cores come first (spec 4 §8.5).
+        unequal: UnequalSearch::FirstFitByCore,
+        // Groups are judged by the CPUs the task may use (spec 4 §9.1).
+        slow_path: SlowPath::ClassesOfAllowedCpus,
+        ..V6_18_15.placement
+    },
     ..V6_18_15
 };

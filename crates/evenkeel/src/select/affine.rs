@@ -56,12 +56,12 @@ impl<O: Observer> Sched<O> {
         let target = chosen.filter(|&cpu| cpu == this).unwrap_or(prev);
         let step = PlacementStep::Affine { this, prev, target, rule };
         self.emit(|_| Event::Placement { task, step });
-        if chosen != Some(this) {
+        if chosen != Some(this) && !(chosen.is_some() && self.kernel.placement.counts_prev_as_affine) {
             return prev;
         }
         let stats = &mut self.topo.domains[domain.index()].stats;
         stats.ttwu_move_affine = stats.ttwu_move_affine.wrapping_add(1);
-        this
+        chosen.unwrap_or(prev)
     }
 
     fn wake_affine_idle(&self, this: CpuId, prev: CpuId, sync: bool) -> Option<(CpuId, AffineRule)> {
@@ -70,11 +70,12 @@ impl<O: Observer> Sched<O> {
             let target = if self.idle_cpu(prev) { prev } else { this };
             return Some((target, AffineRule::ThisIdle));
         }
-        let delayed = self.root(this).h_nr_delayed;
+        let rules = &self.kernel.placement;
+        let delayed = if rules.sync_ignores_delayed { self.root(this).h_nr_delayed } else { 0 };
         if sync && self.rqs[this.index()].nr_running - delayed == 1 {
             return Some((this, AffineRule::Sync));
         }
-        self.idle_cpu(prev).then_some((prev, AffineRule::PrevIdle))
+        (rules.prefers_idle_prev && self.idle_cpu(prev)).then_some((prev, AffineRule::PrevIdle))
     }
 
     fn wake_affine_weight(

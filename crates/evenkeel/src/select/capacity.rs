@@ -59,7 +59,7 @@ impl<O: Observer> Sched<O> {
         cpus.copy_from(&self.topo.domains[domain.index()].span);
         cpus.and_assign(&self.tasks[task].allowed);
         let mut best: Option<(CpuId, u64)> = None;
-        for cpu in cpus.iter_wrap(target).filter(|&cpu| self.usable(cpu)) {
+        for cpu in cpus.iter_wrap(target).filter(|&cpu| self.usable(task, cpu)) {
             if self.task_fits_cpu(task, cpu) {
                 best = Some((cpu, 0));
                 break;

@@ -7,8 +7,10 @@
 //! In the kernel: `select_idle_sibling`, `select_idle_cpu`, `select_idle_core`, `select_idle_smt`. Specified in spec 4 §7
 //! and §8. Left out: core scheduling, stacking on per-CPU kernel threads (there are none).
 use super::SelectReason;
+use super::rules::{IdlePolicyCpus, IdleSearch};
 use super::steps::{AskedAs, PlacementStep};
 use crate::ids::{CpuId, DomainId, TaskId};
+use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer};
@@ -30,13 +32,22 @@ impl Budget {
 
 impl<O: Observer> Sched<O> {
     /// Whether a wake-up may use the CPU as idle: it is, or runs only tasks of the idle policy.
-    pub(super) fn usable(&self, cpu: CpuId) -> bool {
-        self.idle_cpu(cpu) || self.sched_idle_cpu(cpu)
+    pub(super) fn usable(&self, task: TaskId, cpu: CpuId) -> bool {
+        self.idle_cpu(cpu) || (self.takes_idle_policy_cpus(task) && self.sched_idle_cpu(cpu))
+    }
+
+    /// Whether a CPU that runs only idle-policy tasks is as good as an idle one for the task.
+    pub(super) fn takes_idle_policy_cpus(&self, task: TaskId) -> bool {
+        match self.kernel.placement.idle_policy_cpus {
+            IdlePolicyCpus::Busy => false,
+            IdlePolicyCpus::Idle => true,
+            IdlePolicyCpus::IdleForOthers => self.tasks[task].policy != FairPolicy::Idle,
+        }
     }
 
     /// Whether it is usable and big enough for the task; told to the observer.
     fn ask(&mut self, task: TaskId, cpu: CpuId, role: AskedAs) -> bool {
-        let (idle, fits) = (self.usable(cpu), self.task_fits_cpu(task, cpu));
+        let (idle, fits) = (self.usable(task, cpu), self.task_fits_cpu(task, cpu));
         self.emit(|_| Event::Placement { task, step: PlacementStep::Asked { cpu, role, idle, fits } });
         idle && fits
     }
@@ -55,7 +66,7 @@ impl<O: Observer> Sched<O> {
         if self.ask(task, target, AskedAs::Target) {
             return (target, SelectReason::IdleTarget);
         }
-        let clusters = self.topo.cluster_active;
+        let clusters = self.topo.cluster_active && self.kernel.placement.searches_clusters;
         let mut prev_near = None;
         if prev != target && self.topo.cpus_share_cache(prev, target) && self.ask(task, prev, AskedAs::Prev) {
             if !clusters || self.topo.cpus_share_resources(prev, target) {
@@ -65,11 +76,15 @@ impl<O: Observer> Sched<O> {
         }
         let recent = core::mem::replace(&mut self.tasks[task].recent_used_cpu, prev);
         let mut recent_near = None;
+        let asked = match self.kernel.placement.idle_search {
+            IdleSearch::OnePassAskingPrev => prev,
+            IdleSearch::OnePass | IdleSearch::ThreePasses => recent,
+        };
         if recent != prev
             && recent != target
             && self.topo.cpus_share_cache(recent, target)
             && self.ask(task, recent, AskedAs::Recent)
-            && self.tasks[task].allowed.contains(recent)
+            && self.tasks[task].allowed.contains(asked)
         {
             if !clusters || self.topo.cpus_share_resources(recent, target) {
                 return (recent, SelectReason::IdleRecent);
@@ -118,7 +133,7 @@ impl<O: Observer> Sched<O> {
         let allowed = &self.tasks[task].allowed;
         self.topo.smt[prev.index()]
             .iter()
-            .find(|&cpu| cpu != prev && allowed.contains(cpu) && span.contains(cpu) && self.usable(cpu))
+            .find(|&cpu| cpu != prev && allowed.contains(cpu) && span.contains(cpu) && self.usable(task, cpu))
     }
 
     /// Searches the last-level cache (spec 4 §8.1).
@@ -158,13 +173,12 @@ impl<O: Observer> Sched<O> {
         cpus: &mut CpuMask,
         budget: &mut Budget,
     ) -> Option<(CpuId, SelectReason)> {
-        let _ = task;
         let mut idle = None;
-        if self.topo.cluster_active {
+        if self.topo.cluster_active && self.kernel.placement.searches_clusters {
             let group = &self.topo.groups[self.topo.domains[llc.index()].groups.index()];
             if group.flags.contains(SdFlags::CLUSTER) && group.span.contains(target) {
                 let span = group.span.clone();
-                match self.scan(Some(&span), has_idle_cores, target, cpus, budget, &mut idle) {
+                match self.scan(task, Some(&span), has_idle_cores, target, cpus, budget, &mut idle) {
                     Scan::Found(cpu, reason) => return Some((cpu, reason)),
                     Scan::Exhausted => return None,
                     Scan::Nothing => {}
@@ -172,7 +186,7 @@ impl<O: Observer> Sched<O> {
                 cpus.and_not_assign(&span);
             }
         }
-        match self.scan(None, has_idle_cores, target, cpus, budget, &mut idle) {
+        match self.scan(task, None, has_idle_cores, target, cpus, budget, &mut idle) {
             Scan::Found(cpu, reason) => return Some((cpu, reason)),
             Scan::Exhausted => return None,
             Scan::Nothing => {}
@@ -185,8 +199,10 @@ impl<O: Observer> Sched<O> {
 
     /// Scans `cpus` (within `span`, if given) in wrap order from the one after the target. The set shrinks while it is
     /// scanned: a core that is not idle is looked at once.
+    #[allow(clippy::too_many_arguments, reason = "the state of one search")]
     fn scan(
         &self,
+        task: TaskId,
         span: Option<&CpuMask>,
         has_idle_cores: bool,
         target: CpuId,
@@ -212,14 +228,14 @@ impl<O: Observer> Sched<O> {
                 continue;
             }
             if has_idle_cores {
-                if self.select_idle_core(cpu, cpus, idle) {
+                if self.select_idle_core(task, cpu, cpus, idle) {
                     return Scan::Found(cpu, SelectReason::IdleCore);
                 }
             } else {
                 if !budget.take() {
                     return Scan::Exhausted;
                 }
-                if self.usable(cpu) {
+                if self.usable(task, cpu) {
                     return Scan::Found(cpu, SelectReason::IdleCpu);
                 }
             }
@@ -228,14 +244,21 @@ impl<O: Observer> Sched<O> {
 
     /// Whether the whole core of `cpu` is idle; else removes it from `cpus` and remembers its first idle thread
     /// (spec 4 §8.2).
-    fn select_idle_core(&self, cpu: CpuId, cpus: &mut CpuMask, idle: &mut Option<CpuId>) -> bool {
+    fn select_idle_core(
+        &self,
+        task: TaskId,
+        cpu: CpuId,
+        cpus: &mut CpuMask,
+        idle: &mut Option<CpuId>,
+    ) -> bool {
         let siblings = &self.topo.smt[cpu.index()];
         let mut core_idle = true;
         for thread in siblings.iter() {
             if !self.idle_cpu(thread) {
                 core_idle = false;
                 if idle.is_none() {
-                    if self.sched_idle_cpu(thread) && cpus.contains(thread) {
+                    let usable = self.takes_idle_policy_cpus(task) && self.sched_idle_cpu(thread);
+                    if usable && cpus.contains(thread) {
                         *idle = Some(thread);
                         break;
                     }

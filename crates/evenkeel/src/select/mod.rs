@@ -21,6 +21,7 @@ use crate::topology::SdFlags;
 mod affine;
 pub mod capacity;
 mod idle;
+pub mod rules;
 mod slow;
 pub mod steps;
 

@@ -7,6 +7,7 @@
 //! In the kernel: `sched_balance_find_dst_cpu`, `sched_balance_find_dst_group`, `sched_balance_find_dst_group_cpu`.
 //! Specified in spec 4 §9. Left out: idle states (none is known, so the latest idle CPU wins), preferred
 //! NUMA nodes.
+use super::rules::{IdlePolicyCpus, NodeSpread, SlowPath};
 use crate::balance::choose::adjust_numa_imbalance;
 use crate::balance::classify::{GroupType, group_classify};
 use crate::balance::stats::SgStats;
@@ -52,6 +53,10 @@ struct DstRules {
     imbalance_pct: u64,
     /// Tolerated NUMA imbalance, lowered to the number of allowed CPUs of the local group.
     imb_numa_nr: u32,
+    /// CPUs of the domain.
+    span_weight: u32,
+    /// How many tasks a node keeps.
+    node_spread: NodeSpread,
 }
 
 impl<O: Observer> Sched<O> {
@@ -141,6 +146,8 @@ impl<O: Observer> Sched<O> {
             numa: domain.flags.contains(SdFlags::NUMA),
             imbalance_pct: u64::from(domain.imbalance_pct),
             imb_numa_nr: domain.imb_numa_nr.min(allowed_here),
+            span_weight: domain.span_weight,
+            node_spread: self.kernel.placement.node_spread,
         };
         leave_local(&local, &idlest, &rules).then_some(idlest.group)
     }
@@ -160,7 +167,8 @@ impl<O: Observer> Sched<O> {
             ..SgStats::default()
         };
         let allowed = self.tasks[task].allowed.clone();
-        for cpu in span.iter().filter(|&cpu| allowed.contains(cpu)) {
+        let all = self.kernel.placement.slow_path == SlowPath::ClassesOfAllCpus;
+        for cpu in span.iter().filter(|&cpu| all || allowed.contains(cpu)) {
             stats.group_load += self.cpu_load_without(cpu, task);
             stats.group_util += self.cpu_util_without(cpu, task);
             stats.group_runnable += self.cpu_runnable_without(cpu, task);
@@ -202,11 +210,12 @@ impl<O: Observer> Sched<O> {
         if members.group_weight == 1 {
             return members.span.first().expect("a group is never empty");
         }
+        let idle_policy = self.kernel.placement.idle_policy_cpus != IdlePolicyCpus::Busy;
         let mut least = (cpu, u64::MAX);
         let mut latest: Option<CpuId> = None;
         let mut latest_stamp = 0;
         for i in members.span.iter().filter(|&i| self.tasks[task].allowed.contains(i)) {
-            if self.sched_idle_cpu(i) {
+            if idle_policy && self.sched_idle_cpu(i) {
                 return i;
             }
             if self.idle_cpu(i) {
@@ -254,7 +263,11 @@ fn leave_local(local: &DstStats, idlest: &DstStats, rules: &DstRules) -> bool {
                 || 100 * local.avg_load <= rules.imbalance_pct * idlest.avg_load)
         }
         GroupType::HasSpare => {
-            if rules.numa {
+            if rules.numa && rules.node_spread == NodeSpread::QuarterOfDomain {
+                if local.sum_nr_running < rules.span_weight >> 2 {
+                    return false;
+                }
+            } else if rules.numa {
                 let difference = local.idle_cpus.abs_diff(idlest.idle_cpus);
                 let adjusted =
                     adjust_numa_imbalance(i64::from(difference), local.sum_nr_running + 1, rules.imb_numa_nr);
@@ -272,6 +285,11 @@ fn leave_local(local: &DstStats, idlest: &DstStats, rules: &DstRules) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rules_of(numa: bool, imb_numa_nr: u32) -> DstRules {
+        let node_spread = NodeSpread::Tolerance;
+        DstRules { numa, imbalance_pct: 117, imb_numa_nr, span_weight: 16, node_spread }
+    }
 
     fn busy(avg_load: u64) -> DstStats {
         DstStats {
@@ -292,7 +310,7 @@ mod tests {
     #[test]
     fn a_busy_group_is_left_for_one_that_is_clearly_less_loaded() {
         // Spec 4 §17 V20, V21.
-        let rules = DstRules { numa: false, imbalance_pct: 117, imb_numa_nr: 0 };
+        let rules = rules_of(false, 0);
         assert!(leave_local(&busy(1200), &busy(1000), &rules));
         assert!(!leave_local(&busy(1150), &busy(1000), &rules));
     }
@@ -300,7 +318,7 @@ mod tests {
     #[test]
     fn a_node_keeps_a_few_tasks_before_it_spreads_them() {
         // Spec 4 §17 V15 (8 CPUs a node, tolerance 1), V16 and V17 (32 CPUs a node, tolerance 4).
-        let rules = |imb_numa_nr| DstRules { numa: true, imbalance_pct: 117, imb_numa_nr };
+        let rules = |imb_numa_nr| rules_of(true, imb_numa_nr);
         assert!(leave_local(&spare(7, 1), &spare(8, 0), &rules(1)));
         assert!(!leave_local(&spare(31, 1), &spare(32, 0), &rules(4)));
         assert!(leave_local(&spare(29, 3), &spare(32, 0), &rules(4)));

@@ -42,14 +42,7 @@ pub fn recorded_machine(seed: u64, conditions: Conditions) -> (SimParams, Ns) {
     let params = SimParams {
         seed,
         cost,
-        delays: Delays {
-            resched_ipi: US,
-            call_ipi: US,
-            tick: 0,
-            softirq: 0,
-            stopper: 5 * US,
-            idle_entry: 2 * US,
-        },
+        delays: Delays { tick: 0, stopper: 5 * US, idle_entry: 2 * US, ..Delays::default() },
         execution: Execution::InTurn(turns),
         stop_tick: StopTick::AtOnce,
         fork_cost: 0,

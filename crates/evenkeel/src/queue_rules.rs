@@ -1,0 +1,236 @@
+//! How run queues and load tracking of one kernel differ from those of another: one field for each decision that
+//! changed.
+//!
+//! For example the slice that protects a running task from preemption ends when its deadline is renewed in one kernel,
+//! at a virtual time of its own in the next: [`SliceProtection`] names both, each build holds one of them, and the one
+//! function that owns the decision matches on it.
+//!
+//! Specified in spec 2 §1. Left out: differences that no number shows on a machine without real-time tasks (which counter
+//! feeds the runnable signal, where the reference point of virtual time lies, when exactly inside one operation a new
+//! task is attached), and lazy rescheduling: tasks are taken to be in user mode, where a request takes effect at once
+//! (spec 2 §6.9).
+
+/// Everything by which run queues and load tracking of two builds can differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunQueueRules {
+    /// What virtual time is, and in which order entities wait (spec 2 §6.1, §7.1).
+    pub virtual_time: VirtualTime,
+    /// How virtual time is computed from real time (spec 2 §2.4).
+    pub division: WeightDivision,
+    /// The most lag an entity keeps (spec 2 §6.5).
+    pub lag_limit: LagLimit,
+    /// Until when the running entity is protected from earlier deadlines (spec 2 §6.5).
+    pub slice_protection: SliceProtection,
+    /// When a marked entity is preferred (spec 2 §6.5).
+    pub buddy_pick: BuddyPick,
+    /// Whether a wakee preempts (spec 2 §6.7).
+    pub wakeup_preemption: WakeupPreemption,
+    /// When the running entity notices that it should stop (spec 2 §6.7).
+    pub expiry: Expiry,
+    /// What `sched_yield` gives up (spec 2 §1.2).
+    pub yielding: Yielding,
+    /// Where a queued entity stands after a change of its weight (spec 2 §6.10).
+    pub reweight: Reweight,
+    /// What lag an entity has that was delayed (spec 2 §6.8).
+    pub delayed_lag: DelayedLag,
+    /// Entities that slept for centuries lose their virtual runtime (spec 2 §7.3).
+    pub forgets_long_sleepers: bool,
+
+    /// The time base and the third signal of load tracking (spec 2 §8.5, §8.7).
+    pub load_tracking: LoadTracking,
+    /// How a contribution leaves a queue's sums (spec 2 §9.2, §9.3).
+    pub removal: Removal,
+    /// An entity that joins with any load has a load sum of at least 1 (spec 2 §9.2).
+    pub attaches_at_least_one: bool,
+    /// A task that leaves an idle CPU ages by the idle time not accounted yet (spec 2 §9.4).
+    pub decays_on_idle_migration: bool,
+    /// The weight by which a new task's utilisation is guessed (spec 2 §11).
+    pub new_task_weight: NewTaskWeight,
+    /// Load and runnable time of tasks above a group's entity (spec 2 §9.7).
+    pub tg_load_limited_to_ms: bool,
+    /// A group's entity keeps its weight when its queue becomes empty (spec 2 §14.2).
+    pub empty_group_keeps_weight: bool,
+    /// How estimated utilisation follows utilisation (spec 2 §10.2).
+    pub util_est: UtilEst,
+    /// When it does (spec 2 §10.2).
+    pub util_est_update: UtilEstUpdate,
+
+    /// When an idle period is folded into the CPU's average (spec 2 §16.4).
+    pub avg_idle: AvgIdle,
+    /// Averages of idle time are rounded down, not towards zero (spec 2 §16.3).
+    pub avg_idle_floors: bool,
+    /// The wake-up search ages an average of its own (`wake_avg_idle`, spec 2 §16.4).
+    pub wake_avg_idle: bool,
+    /// An idle CPU that reschedules for nothing looks for work again (spec 2 §5.3).
+    pub idle_looks_again: bool,
+    /// CPUs that run only idle-policy tasks count as idle for others (spec 2 §14.4).
+    pub knows_idle_policy_cpus: bool,
+}
+
+/// What virtual time is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VirtualTime {
+    /// Classic CFS: the smallest virtual runtime so far; entities wait in the order of their virtual runtimes.
+    Minimum,
+    /// EEVDF: the mean of the virtual runtimes, weighted in table units; entities wait in the order of their deadlines.
+    #[default]
+    Mean,
+    /// The same, weighted in full resolution and compared without overflow.
+    FineMean,
+}
+
+/// How virtual time is computed from real time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightDivision {
+    /// By multiplication with a 32-bit inverse, a few ns low.
+    Inverse,
+    /// By a 64-bit division of full-resolution weights.
+    Exact,
+}
+
+/// The most lag an entity keeps when it leaves its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LagLimit {
+    /// Two of its slices, or a tick if that is more.
+    TwoSlices,
+    /// The longest slice of its queue, and a tick.
+    LongestSliceAndTick,
+}
+
+/// Until when the running entity is protected from entities with earlier deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SliceProtection {
+    /// Until its deadline is renewed; remembered in the place of its lag.
+    UntilRenewal,
+    /// Until the shortest slice of the queue is used up; remembered in the place of its lag.
+    ShortestSlice,
+    /// The same, remembered in a place of its own; a task that is only put back is not protected anew.
+    ShortestSliceOfPick,
+}
+
+/// When a marked entity is preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuddyPick {
+    /// Before anything else.
+    First,
+    /// If there is a choice, and only in picks that honour protection.
+    WhenProtecting,
+}
+
+/// Whether a wakee preempts what runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeupPreemption {
+    /// Classic CFS: if it is behind by more than the wake-up granularity.
+    Granularity,
+    /// If a trial pick returns it; a shorter slice breaks the protection of what runs, if the wakee would be picked.
+    Trial,
+    /// If a trial pick returns it, without protection if its slice is shorter; else what runs is protected for less.
+    TrialShort,
+    /// The same by a real pick; new tasks, and those still delayed, never preempt unless their slice is shorter.
+    Pick,
+}
+
+/// When the running entity notices that it should stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Classic CFS: at the tick, by the time it ran and by how far it is ahead.
+    Tick,
+    /// At any update after which its deadline is renewed, or it is neither protected nor eligible.
+    RenewedOrIneligible,
+    /// At any update after which its deadline is renewed or it is no longer protected.
+    RenewedOrUnprotected,
+}
+
+/// What `sched_yield` gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yielding {
+    /// Classic CFS: the next pick skips it if another one is not too far ahead.
+    SkipOnce,
+    /// The rest of its slice, if it is eligible; a new one begins.
+    RestOfSlice,
+}
+
+/// Where a queued entity stands after a change of its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reweight {
+    /// Classic CFS: where it stood.
+    KeepsVruntime,
+    /// Its distances from the mean are scaled.
+    AboutMean,
+    /// It leaves and joins again, with lag and remaining slice scaled.
+    Replace,
+    /// Its distances from the mean are scaled, and so is that of the end of its protection.
+    AboutMeanProtected,
+}
+
+/// What lag an entity has that was kept on its queue although it slept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelayedLag {
+    /// What it is when the entity leaves or wakes up.
+    WhenItEnds,
+    /// The same, but at least what it was when the entity fell asleep.
+    AtLeastAtSleep,
+}
+
+/// The time base and the third signal of load tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadTracking {
+    /// Task time; contributions are scaled by frequency and capacity; the third signal is the weighted load of queued
+    /// entities only, which is what balancing compares.
+    ScaledContributions,
+    /// A clock that runs slower on small or slow CPUs; the third signal is the number of runnable tasks.
+    SlowedTime,
+}
+
+/// How a contribution leaves a queue's sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Averages and sums are reduced, each down to 0.
+    Subtract,
+    /// Averages are reduced, sums are recomputed from them.
+    Recompute,
+    /// Both are reduced; sums stay at least what the averages need.
+    SubtractWithFloor,
+}
+
+/// The weight by which a new task's utilisation is guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTaskWeight {
+    /// The full-resolution one: the guess is always half of what is left.
+    Full,
+    /// The one in table units.
+    Table,
+}
+
+/// How estimated utilisation follows utilisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UtilEst {
+    /// Last value and moving average, up and down alike; the lowest bit of the value is the mark.
+    LastAndAverage,
+    /// Last value and moving average, which rises at once.
+    LastAndFastAverage,
+    /// One moving average that rises at once and stays when the task had to wait; not lowered beyond the capacity.
+    OneAverage,
+    /// The same, whatever the capacity.
+    OneAverageAnyCapacity,
+}
+
+/// When the estimate follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UtilEstUpdate {
+    /// After the task was dequeued to sleep.
+    AfterDequeue,
+    /// Before: the utilisation is that of the update before.
+    BeforeDequeue,
+    /// In the last load update before it sleeps, also if its dequeue is delayed.
+    InLoadUpdate,
+}
+
+/// When an idle period is folded into the CPU's average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AvgIdle {
+    /// When a task wakes up there.
+    AtWakeup,
+    /// When the idle task is switched out, whatever the reason.
+    LeavingIdle,
+}
