@@ -44,7 +44,7 @@ const fn setting(key: &'static str, value: &'static str, help: &'static str, app
 
 /// All settings but the features, by subject.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: [Setting; 36] = [
+pub(crate) const SETTINGS: &[Setting] = &[
     setting("migration_cost_ns", "TIME | -1", "a task that ran less than this ago is cache hot; -1: always", |s, v| {
         s.kernel.tunables.migration_cost_ns = if v == "-1" { u32::MAX } else { up_to(time(v)?, 2 * SEC)? as u32 };
         Ok(())
@@ -132,6 +132,10 @@ pub(crate) const SETTINGS: [Setting; 36] = [
         s.params.delays.softirq = up_to(time(v)?, SEC)?;
         Ok(())
     }),
+    setting("delay.hrtick", "TIME", "how late the timer of the feature HRTICK ends a slice", |s, v| {
+        s.params.delays.hrtick = up_to(time(v)?, SEC)?;
+        Ok(())
+    }),
     setting("delay.stopper", "TIME", "from waking the stopper thread until it pushes a task", |s, v| {
         s.params.delays.stopper = up_to(time(v)?, SEC)?;
         Ok(())
@@ -151,6 +155,7 @@ pub(crate) const SETTINGS: [Setting; 36] = [
     setting("cost.pass", "TIME", "of entering a pass", |s, v| { s.params.cost.pass = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.cpu", "TIME", "of reading the statistics of a CPU", |s, v| { s.params.cost.cpu = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.task", "TIME", "of looking at a task", |s, v| { s.params.cost.task = up_to(time(v)?, SEC)?; Ok(()) }),
+    setting("cost.scan", "TIME", "of looking at a CPU in the search of a wake-up (kernels that limit it by idle time)", |s, v| { s.params.cost.scan = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.migration", "TIME", "of moving a task", |s, v| { s.params.cost.migration = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.blocked_update", "TIME", "of refreshing the load of an idle CPU", |s, v| {
         s.params.cost.blocked_update = up_to(time(v)?, SEC)?;
@@ -216,13 +221,20 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::DELAY_ZERO)
     .union(Features::WAKEUP_PREEMPTION)
     .union(Features::TTWU_QUEUE)
+    .union(Features::SIS_PROP)
     .union(Features::SIS_UTIL)
     .union(Features::WA_IDLE)
     .union(Features::WA_WEIGHT)
     .union(Features::WA_BIAS)
     .union(Features::UTIL_EST)
     .union(Features::LB_MIN)
-    .union(Features::NI_RANDOM);
+    .union(Features::NI_RANDOM)
+    .union(Features::HRTICK)
+    .union(Features::GENTLE_FAIR_SLEEPERS)
+    .union(Features::START_DEBIT)
+    .union(Features::LAST_BUDDY)
+    .union(Features::ALT_PERIOD)
+    .union(Features::BASE_SLICE);
 
 const FEATURE_PREFIX: &str = "features.";
 
@@ -318,7 +330,7 @@ pub(crate) fn help() -> String {
     let entry = |key: &str, value: &str, help: &str| format!("  {key}={value}\n        {help}\n");
     let mut text =
         String::from("Settings (--set KEY=VALUE; TIME is 500us, 1.5ms, or a number of nanoseconds):\n");
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         text.push_str(&entry(setting.key, setting.value, setting.help));
     }
     let features: Vec<&str> = FEATURES.iter_names().map(|(name, _)| name).collect();
@@ -370,7 +382,7 @@ mod tests {
 
     #[test]
     fn every_setting_refuses_nonsense_and_says_what_is_right() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             let text = error("v6.12", setting.key, "nonsense");
             assert!(text.contains("expected") || text.contains("v6.12.117 has"), "{text}");
         }
@@ -395,8 +407,8 @@ mod tests {
             "features.LB_BIAS=on: v6.12.117 does not have this feature"
         );
         assert_eq!(
-            error("v6.12", "features.HRTICK", "on"),
-            "features.HRTICK=on: what this feature switches is not modelled"
+            error("v6.12", "features.RT_PUSH_IPI", "on"),
+            "features.RT_PUSH_IPI=on: what this feature switches is not modelled"
         );
         assert_eq!(
             error("v6.12", "latency_ns", "6ms"),
@@ -412,7 +424,7 @@ mod tests {
              `500us`, `1.5ms`,\nor a number of nanoseconds. Generated from the table in \
              `crates/evenkeel-cli/src/settings.rs`.\n\n| key | value | effect |\n|---|---|---|\n",
         );
-        for Setting { key, value, help, .. } in &SETTINGS {
+        for Setting { key, value, help, .. } in SETTINGS {
             text.push_str(&format!("| `{key}` | {} | {help} |\n", value.replace('|', "or")));
         }
         for (name, feature) in FEATURES.iter_names() {
@@ -426,6 +438,33 @@ mod tests {
             text.push_str(&format!("| `features.{name}` | on or off | {help} |\n"));
         }
         expect_file!["../../../docs/settings.md"].assert_eq(&text);
+    }
+
+    /// A feature that nothing looks at would be a setting without effect.
+    #[test]
+    fn features_are_those_that_the_scheduler_looks_at() {
+        fn sources(directory: &std::path::Path, text: &mut String) {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if path.is_dir() && name != "kernels" {
+                    sources(&path, text);
+                } else if name.ends_with(".rs") && name != "kernel.rs" && !name.contains("tests") {
+                    text.push_str(&std::fs::read_to_string(&path).unwrap());
+                }
+            }
+        }
+        let mut text = String::new();
+        sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../evenkeel/src"), &mut text);
+        let words: std::collections::BTreeSet<&str> =
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        for (name, feature) in Features::all().iter_names() {
+            assert_eq!(
+                FEATURES.contains(feature),
+                words.contains(name),
+                "{name}: FEATURES against the sources"
+            );
+        }
     }
 
     #[test]

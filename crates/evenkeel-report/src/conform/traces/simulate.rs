@@ -19,10 +19,10 @@ const SHIFT_MAX: Ns = 16 * MS;
 /// What balancing costs where its decisions are recorded: a record takes some 40 us, tasks pulled in one pass follow
 /// each other every 17 us.
 const WITH_DECISIONS: CostModel =
-    CostModel { pass: 40 * US, cpu: US, task: 17 * US, migration: 5 * US, blocked_update: US };
+    CostModel { pass: 40 * US, cpu: US, task: 17 * US, migration: 5 * US, ..CostModel::SERVER };
 /// And where only events are: each takes some microseconds.
 const WITHOUT_DECISIONS: CostModel =
-    CostModel { pass: 3 * US, cpu: US / 2, task: US / 2, migration: 5 * US, blocked_update: US };
+    CostModel { pass: 3 * US, cpu: US / 2, task: US / 2, migration: 5 * US, ..CostModel::SERVER };
 
 /// The machine of the recordings as parameters of a run: one preset for all of them, with nothing fitted to a workload.
 ///
