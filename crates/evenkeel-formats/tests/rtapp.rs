@@ -669,7 +669,8 @@ const WORDS: &[&str] = &[
 /// `suspend` with a name is resumed by that name in 1.0 only; the newer dialect would leave `a` waiting for ever.
 #[test]
 fn the_dialect_in_which_nobody_waits_for_ever_is_chosen() {
-    let text = r#"{ "tasks": { "a": { "suspend": "go", "run": 1000 }, "b": { "run": 1000, "resume": "go" } } }"#;
+    let text =
+        r#"{ "tasks": { "a": { "suspend": "go", "run": 1000 }, "b": { "run": 1000, "resume": "go" } } }"#;
     let detected = read(text, "b.json", &Options::default()).unwrap();
     let older = read(text, "b.json", &Options { compat: Some(Compat::V1_0), ..Options::default() }).unwrap();
     assert_eq!(detected.workload, older.workload);
@@ -678,6 +679,7 @@ fn the_dialect_in_which_nobody_waits_for_ever_is_chosen() {
     // Both dialects can run this one: the newer is taken, in which a task without phases ends after its loops.
     let text = r#"{ "tasks": { "a": { "loop": 2, "run": 1000 } } }"#;
     let detected = read(text, "b.json", &Options::default()).unwrap();
-    let newer = read(text, "b.json", &Options { compat: Some(Compat::Master), ..Options::default() }).unwrap();
+    let newer =
+        read(text, "b.json", &Options { compat: Some(Compat::Master), ..Options::default() }).unwrap();
     assert_eq!(detected, newer);
 }
