@@ -5,7 +5,8 @@ use alloc::vec;
 use core::fmt;
 
 /// A set of CPUs of one machine. All masks of a machine have the same length, so set operations never allocate.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The default is the set of a machine without CPUs, which takes no memory: what is left where a set was taken out.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CpuMask {
     words: Box<[u64]>,
 }
@@ -162,7 +163,7 @@ impl CpuMask {
     /// The CPUs ascending.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
-        Iter { words: &self.words, index: 0, word: self.words[0] }
+        Iter { words: &self.words, index: 0, word: self.words.first().copied().unwrap_or(0) }
     }
 
     /// The CPUs in wrap order from `start`: those at or above it ascending, then those below it.

@@ -8,7 +8,6 @@
 use super::rules::UnequalSearch;
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::kernel::Features;
-use crate::mask::CpuMask;
 use crate::observe::Observer;
 use crate::sched::Sched;
 
@@ -71,7 +70,7 @@ impl<O: Observer> Sched<O> {
                 return None;
             }
         }
-        let mut cpus = core::mem::replace(&mut self.scratch.select, CpuMask::new(0));
+        let mut cpus = core::mem::take(&mut self.scratch.select);
         cpus.copy_from(&self.topo.domains[domain.index()].span);
         cpus.and_assign(&self.tasks[task].allowed);
         let mut best = Ranked { cpu: None, rank: 0, capacity: 0 };

@@ -149,7 +149,7 @@ impl<O: Observer> Sched<O> {
         llc: DomainId,
         target: CpuId,
     ) -> Option<(CpuId, SelectReason)> {
-        let mut cpus = core::mem::replace(&mut self.scratch.select, CpuMask::new(0));
+        let mut cpus = core::mem::take(&mut self.scratch.select);
         let core = self.idle_core_pass(task, llc, target, &mut cpus);
         self.scratch.select = cpus;
         if let Some(cpu) = core {

@@ -184,7 +184,7 @@ impl<O: Observer> Sched<O> {
             budget.left = self.scan_limit_by_idle_time(this, llc)?;
         }
         let most = budget.left;
-        let mut cpus = core::mem::replace(&mut self.scratch.select, CpuMask::new(0));
+        let mut cpus = core::mem::take(&mut self.scratch.select);
         cpus.copy_from(&self.topo.domains[llc.index()].span);
         cpus.and_assign(&self.tasks[task].allowed);
         let found = self.scan_llc(task, llc, has_idle_cores, target, &mut cpus, &mut budget);
