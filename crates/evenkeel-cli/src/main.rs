@@ -17,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Parser, Debug)]
 #[command(name = "evenkeel", version, propagate_version = true, max_term_width = 100)]
 #[command(disable_help_subcommand = true, after_help = EXAMPLES, arg_required_else_help = true)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }

@@ -44,7 +44,7 @@ const fn setting(key: &'static str, value: &'static str, help: &'static str, app
 
 /// All settings but the features, by subject.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: [Setting; 37] = [
+pub(crate) const SETTINGS: &[Setting] = &[
     setting("migration_cost_ns", "TIME | -1", "a task that ran less than this ago is cache hot; -1: always", |s, v| {
         s.kernel.tunables.migration_cost_ns = if v == "-1" { u32::MAX } else { up_to(time(v)?, 2 * SEC)? as u32 };
         Ok(())
@@ -155,6 +155,7 @@ pub(crate) const SETTINGS: [Setting; 37] = [
     setting("cost.pass", "TIME", "of entering a pass", |s, v| { s.params.cost.pass = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.cpu", "TIME", "of reading the statistics of a CPU", |s, v| { s.params.cost.cpu = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.task", "TIME", "of looking at a task", |s, v| { s.params.cost.task = up_to(time(v)?, SEC)?; Ok(()) }),
+    setting("cost.scan", "TIME", "of looking at a CPU in the search of a wake-up (kernels that limit it by idle time)", |s, v| { s.params.cost.scan = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.migration", "TIME", "of moving a task", |s, v| { s.params.cost.migration = up_to(time(v)?, SEC)?; Ok(()) }),
     setting("cost.blocked_update", "TIME", "of refreshing the load of an idle CPU", |s, v| {
         s.params.cost.blocked_update = up_to(time(v)?, SEC)?;
@@ -220,6 +221,7 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::DELAY_ZERO)
     .union(Features::WAKEUP_PREEMPTION)
     .union(Features::TTWU_QUEUE)
+    .union(Features::SIS_PROP)
     .union(Features::SIS_UTIL)
     .union(Features::WA_IDLE)
     .union(Features::WA_WEIGHT)
@@ -328,7 +330,7 @@ pub(crate) fn help() -> String {
     let entry = |key: &str, value: &str, help: &str| format!("  {key}={value}\n        {help}\n");
     let mut text =
         String::from("Settings (--set KEY=VALUE; TIME is 500us, 1.5ms, or a number of nanoseconds):\n");
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         text.push_str(&entry(setting.key, setting.value, setting.help));
     }
     let features: Vec<&str> = FEATURES.iter_names().map(|(name, _)| name).collect();
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn every_setting_refuses_nonsense_and_says_what_is_right() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             let text = error("v6.12", setting.key, "nonsense");
             assert!(text.contains("expected") || text.contains("v6.12.117 has"), "{text}");
         }
@@ -422,7 +424,7 @@ mod tests {
              `500us`, `1.5ms`,\nor a number of nanoseconds. Generated from the table in \
              `crates/evenkeel-cli/src/settings.rs`.\n\n| key | value | effect |\n|---|---|---|\n",
         );
-        for Setting { key, value, help, .. } in &SETTINGS {
+        for Setting { key, value, help, .. } in SETTINGS {
             text.push_str(&format!("| `{key}` | {} | {help} |\n", value.replace('|', "or")));
         }
         for (name, feature) in FEATURES.iter_names() {

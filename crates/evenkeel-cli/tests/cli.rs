@@ -455,6 +455,17 @@ fn conform_refuses_what_it_cannot_compare() {
 }
 
 #[test]
+fn packagers_get_completions_and_manual_pages() {
+    assert!(answer(&["generate", "completions", "bash"]).contains("evenkeel"));
+    let directory = format!("{}/man", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&directory).unwrap();
+    answer(&["generate", "man", &directory]);
+    let page = std::fs::read_to_string(format!("{directory}/evenkeel-run.1")).unwrap();
+    assert!(page.contains("migration_cost_ns"), "the manual page lists the settings");
+    assert!(!answer(&["--help"]).contains("generate"));
+}
+
+#[test]
 fn nobody_reading_is_not_an_error() {
     use std::process::{Command, Stdio};
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("evenkeel"))

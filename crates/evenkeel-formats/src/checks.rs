@@ -5,6 +5,8 @@
 //! | no task starts | an error |
 //! | a loop repeats forever (or a million times) and takes no time | an error: a simulator would never come back |
 //! | tasks that fork each other in a circle before any of them takes time | an error, for the same reason |
+//! | a change of a task group that nobody declares or uses, or of the weight of one of the idle kind | an error |
+//! | a task in a group that is not declared although others are | a warning |
 //! | a CPU the machine does not have | an error ([`check_against`]) |
 //! | a task waits for something that nobody ever does | a warning ([`unmatched_waits`]; the scenario reader refuses it) |
 //! | a barrier that opens at the first arrival, or asks for more arrivals than there are tasks | a warning |
@@ -12,10 +14,11 @@
 //! Whether a run ever ends is a question, not a fault: [`ends_by_itself`]. Left out: deadlocks, and what the
 //! simulator cannot do (it says so itself).
 use crate::diagnostic::{InputError, Warning};
+use crate::tree::shorten;
 use evenkeel::workload::{
     Attributes, Change, ObjectId, ObjectKind, Op, Origin, Repeat, TaskSpec, Workload, timeless_loop,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The checks that need nothing but the workload: an error if it cannot run, warnings if it can but looks wrong.
 pub fn check(workload: &Workload) -> Result<Vec<Warning>, InputError> {
@@ -32,7 +35,82 @@ pub fn check(workload: &Workload) -> Result<Vec<Warning>, InputError> {
         check_takes_time(workload, task)?;
     }
     check_forks(workload)?;
-    Ok(barrier_warnings(workload))
+    check_group_changes(workload)?;
+    let mut warnings = barrier_warnings(workload);
+    warnings.extend(undeclared_groups(workload));
+    Ok(warnings)
+}
+
+/// The groups that tasks name, with the first place.
+fn used_groups(workload: &Workload) -> BTreeMap<&str, Option<Origin>> {
+    let mut named: Vec<(&Attributes, Option<Origin>)> = Vec::new();
+    for task in &workload.tasks {
+        named.push((&task.attributes, task.origin));
+        for phase in &task.program.phases {
+            named.push((&phase.attributes, phase.origin));
+            named.extend(phase.ops.iter().enumerate().filter_map(|(index, op)| match op {
+                Op::Set(attributes) => Some((attributes, phase.op_origin(index))),
+                _ => None,
+            }));
+        }
+    }
+    named.extend(workload.timeline.iter().filter_map(|entry| match &entry.change {
+        Change::SetAttributes { attributes, .. } => Some((attributes, entry.origin)),
+        Change::SetGroup { .. } => None,
+    }));
+    let mut used = BTreeMap::new();
+    for (attributes, origin) in named {
+        if let Some(path) = &attributes.group {
+            used.entry(path.as_str()).or_insert(origin);
+        }
+    }
+    used
+}
+
+/// Whether `path` is `above`, or a group in it.
+fn is_within(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Refuses changes of groups that do not exist, and of the weight of those that have none.
+fn check_group_changes(workload: &Workload) -> Result<(), InputError> {
+    let used = used_groups(workload);
+    for entry in &workload.timeline {
+        let Change::SetGroup { path, settings } = &entry.change else { continue };
+        let declared = workload.groups.iter().find(|group| is_within(&group.path, path));
+        if declared.is_none() && !used.keys().any(|used| is_within(used, path)) {
+            let known = workload.groups.iter().map(|group| group.path.as_str()).chain(used.keys().copied());
+            let error = InputError::in_workload(
+                workload,
+                entry.origin,
+                format!("there is no group `{}`", shorten(path)),
+                "a group that is declared, or that a task is in",
+            );
+            return Err(error.suggest(path, known));
+        }
+        let is_idle =
+            workload.groups.iter().any(|group| group.path == *path && group.settings.idle == Some(true));
+        if is_idle && settings.share.is_some() {
+            let found = format!("group `{}` is of the idle kind and has no weight", shorten(path));
+            return Err(InputError::in_workload(workload, entry.origin, found, "a change of its limit"));
+        }
+    }
+    Ok(())
+}
+
+/// Groups that tasks name and nobody declares, if groups are declared at all: often a misspelt name.
+fn undeclared_groups(workload: &Workload) -> Vec<Warning> {
+    if workload.groups.is_empty() {
+        return Vec::new();
+    }
+    let declared = |path: &str| workload.groups.iter().any(|group| is_within(&group.path, path));
+    let undeclared = used_groups(workload).into_iter().filter(|(path, _)| *path != "/" && !declared(path));
+    undeclared
+        .map(|(path, origin)| {
+            let message = format!("group `{}` is not declared", shorten(path));
+            Warning::in_workload(workload, origin, message, "it has the default weight and no limit")
+        })
+        .collect()
 }
 
 fn check_takes_time(workload: &Workload, task: &TaskSpec) -> Result<(), InputError> {
@@ -113,6 +191,7 @@ pub fn check_against(workload: &Workload, ncpus: u32) -> Result<(), InputError> 
     for entry in &workload.timeline {
         match &entry.change {
             Change::SetAttributes { attributes, .. } => check_attributes(attributes, entry.origin)?,
+            Change::SetGroup { .. } => {}
         }
     }
     Ok(())

@@ -55,6 +55,7 @@ fn report(cpus: u32) -> RunReport {
         events: 1_234_567,
         tasks: vec![task(0, "worker-0", 0, 10), task(1, "worker-1", 0, 30), task(2, "other", 2, 20)],
         cpus: cpu_times,
+        groups: Vec::new(),
         conservation,
     };
     let settings = [Override { key: "cost".into(), value: "zero".into() }];

@@ -39,6 +39,7 @@
 pub mod background;
 pub mod digest;
 mod error;
+mod groups;
 mod launch;
 pub mod metrics;
 mod objects;

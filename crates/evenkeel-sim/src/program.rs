@@ -5,9 +5,10 @@
 //! 0 start   1 run 1ms   2 sleep 1ms   3 again 9 more times from 1   4 run 5ms   5 again from 1
 //! ```
 //! so that executing a step is one `match`. Everything that can be refused is refused here, with the place where it was
-//! written: wrong kinds of objects, CPUs that do not exist, policies outside the fair class, clamps, changes of group.
+//! written: wrong kinds of objects, CPUs that do not exist, policies outside the fair class, clamps.
 use crate::error::{Blame, SimError};
-use evenkeel::ids::CpuId;
+use crate::groups::Groups;
+use evenkeel::ids::{CpuId, TgId};
 use evenkeel::io::FairPolicy;
 use evenkeel::mask::CpuMask;
 use evenkeel::time::Ns;
@@ -96,8 +97,8 @@ pub(crate) struct Change {
     pub(crate) nice: Option<i32>,
     pub(crate) slice: Option<Ns>,
     pub(crate) allowed: Option<Arc<CpuMask>>,
-    /// Path of the task group, empty for the root group; only where a task starts.
-    pub(crate) group: Option<Vec<String>>,
+    /// The task group, before sessions are considered.
+    pub(crate) group: Option<TgId>,
 }
 
 /// All programs of a workload.
@@ -113,13 +114,11 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Compiles every definition of `workload` for `machine`.
-    pub(crate) fn compile(workload: &Workload, machine: &Machine) -> Result<Self, SimError> {
+    pub(crate) fn compile(workload: &Workload, machine: &Machine, groups: &Groups) -> Result<Self, SimError> {
         let mut all = Self::default();
         for spec in &workload.tasks {
-            let resolver = Resolver { blame: Blame { workload, task: &spec.name }, machine, spec };
-            let group =
-                spec.attributes.group.as_deref().map(|path| resolver.group(path, spec.origin)).transpose()?;
-            all.initial.push(Change { group, ..resolver.change(&spec.attributes, spec.origin)? });
+            let resolver = Resolver { blame: Blame { workload, task: &spec.name }, machine, spec, groups };
+            all.initial.push(resolver.change(&spec.attributes, spec.origin)?);
             let out = Program { steps: vec![Step::Start], origins: vec![spec.origin], private_timers: 0 };
             let compiler = Compiler { resolver, out, changes: &mut all.changes, private: Vec::new() };
             let program = compiler.program()?;
@@ -133,11 +132,12 @@ impl Programs {
 pub(crate) fn resolve(
     workload: &Workload,
     machine: &Machine,
+    groups: &Groups,
     spec: &TaskSpec,
     attributes: &Attributes,
     origin: Option<Origin>,
 ) -> Result<Change, SimError> {
-    Resolver { blame: Blame { workload, task: &spec.name }, machine, spec }.change(attributes, origin)
+    Resolver { blame: Blame { workload, task: &spec.name }, machine, spec, groups }.change(attributes, origin)
 }
 
 /// Makes one program.
@@ -151,7 +151,7 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn program(mut self) -> Result<Program, SimError> {
-        let Resolver { blame, machine, spec } = self.resolver;
+        let Resolver { blame, machine, spec, .. } = self.resolver;
         if let Some(timeless) = timeless_loop(&spec.program) {
             let phase = timeless.and_then(|index| spec.program.phases[index].origin);
             return Err(blame.no_time(phase.or(spec.origin), None));
@@ -268,6 +268,7 @@ struct Resolver<'a> {
     blame: Blame<'a>,
     machine: &'a Machine,
     spec: &'a TaskSpec,
+    groups: &'a Groups,
 }
 
 impl Resolver<'_> {
@@ -296,13 +297,8 @@ impl Resolver<'_> {
         if policy == Some(None) {
             return Err(self.blame.unsupported(origin, "a policy outside the fair class"));
         }
-        let stays =
-            |group: &&String| path(group) == path(self.spec.attributes.group.as_deref().unwrap_or_default());
-        if let Some(group) = group.as_ref().filter(|group| !stays(group)) {
-            return Err(self
-                .blame
-                .unsupported(origin, format!("moving to the task group `{group}` while running")));
-        }
+        let known = |path: &String| self.groups.find(path).expect("groups that attributes name exist");
+        let group = group.as_ref().map(known);
         if util_clamp.is_some_and(|clamp| clamp != (0, 1024)) {
             return Err(self.blame.unsupported(origin, "a utilisation clamp"));
         }
@@ -313,7 +309,7 @@ impl Resolver<'_> {
             return Err(self.blame.invalid(origin, format!("nice {nice} is not in -20..=19")));
         }
         let allowed = affinity.as_deref().map(|cpus| self.affinity(cpus, origin)).transpose()?;
-        Ok(Change { policy: policy.flatten(), nice: *nice, slice: *slice, allowed, group: None })
+        Ok(Change { policy: policy.flatten(), nice: *nice, slice: *slice, allowed, group })
     }
 
     fn affinity(&self, cpus: &[u32], origin: Option<Origin>) -> Result<Arc<CpuMask>, SimError> {
@@ -326,19 +322,6 @@ impl Resolver<'_> {
         let set = CpuMask::from_cpus(ncpus, cpus.iter().map(|&cpu| CpuId(cpu)));
         Ok(Arc::new(if all { CpuMask::all(ncpus) } else { set }))
     }
-
-    fn group(&self, group: &str, origin: Option<Origin>) -> Result<Vec<String>, SimError> {
-        let parts = path(group);
-        if parts.iter().any(|part| *part == "." || *part == "..") {
-            return Err(self.blame.invalid(origin, format!("`{group}` is not the path of a task group")));
-        }
-        Ok(parts.into_iter().map(str::to_owned).collect())
-    }
-}
-
-/// The parts of a group's path; none for the root group.
-fn path(group: &str) -> Vec<&str> {
-    group.split('/').filter(|part| !part.is_empty()).collect()
 }
 
 /// The index of `number` among the timers met so far.
@@ -355,8 +338,9 @@ mod tests {
     use super::*;
     use evenkeel::workload::{Object, Policy, Source, TimerOp};
 
-    fn machine(ncpus: usize) -> Machine {
-        Machine::regular(1, 1, ncpus as u32, 1, false)
+    fn compile(workload: &Workload, ncpus: u32) -> Result<Programs, SimError> {
+        let groups = Groups::new(workload)?;
+        Programs::compile(workload, &Machine::regular(1, 1, ncpus, 1, false), &groups)
     }
 
     fn workload(phases: Vec<Phase>, repeat: Repeat) -> Workload {
@@ -383,8 +367,7 @@ mod tests {
         let timer =
             |number| Op::Timer(TimerOp { timer: TimerRef::Private(number), period: 4, absolute: true });
         let second = phase(vec![timer(7), timer(3), timer(7)], Repeat::Times(1));
-        let programs =
-            Programs::compile(&workload(vec![first, never, second], Repeat::Forever), &machine(2)).unwrap();
+        let programs = compile(&workload(vec![first, never, second], Repeat::Forever), 2).unwrap();
         let timer = |index| Step::Timer { timer: Clock::Private(index), period: 4, absolute: true };
         let again = |level, times, to| Step::Again { level, times, to };
         assert_eq!(
@@ -415,7 +398,7 @@ mod tests {
             Repeat::Times(1),
         );
         workload.objects.push(Object { name: "c".into(), kind: ObjectKind::Condition });
-        let programs = Programs::compile(&workload, &machine(1)).unwrap();
+        let programs = compile(&workload, 1).unwrap();
         let expected = [Step::Signal(1), Step::Wait { condition: 1, mutex: Some(0) }, Step::Lock(0)];
         assert_eq!(programs.programs[0].steps[1..4], expected);
     }
@@ -424,7 +407,7 @@ mod tests {
         let origin = Some(Origin { source: 0, line: 2, column: 3 });
         let op_origins = ops.iter().map(|_| Origin { source: 0, line: 3, column: 5 }).collect();
         let phase = Phase { ops, attributes, origin, op_origins, ..Phase::default() };
-        Programs::compile(&workload(vec![phase], repeat), &machine(2)).unwrap_err().to_string()
+        compile(&workload(vec![phase], repeat), 2).unwrap_err().to_string()
     }
 
     #[test]
@@ -437,7 +420,7 @@ mod tests {
             op(Op::Fork(evenkeel::workload::SpecId(4))),
             op(Op::Set(Attributes { affinity: Some(vec![0, 2]), ..Attributes::default() })),
             set(Attributes { policy: Some(Policy::Fifo(3)), ..Attributes::default() }),
-            set(Attributes { group: Some("/a".into()), ..Attributes::default() }),
+            set(Attributes { group: Some("a/b".into()), ..Attributes::default() }),
             set(Attributes { util_clamp: Some((0, 500)), ..Attributes::default() }),
             set(Attributes { nice: Some(20), ..Attributes::default() }),
             refused(vec![Op::Yield], Attributes::default(), Repeat::Forever),
@@ -448,7 +431,7 @@ mod tests {
             w.toml:3:5: task `t`: it forks a task that is not defined
             w.toml:3:5: task `t`: its affinity names CPU 2, but the machine has CPUs 0-1
             w.toml:2:3: task `t`: a policy outside the fair class cannot be simulated yet
-            w.toml:2:3: task `t`: moving to the task group `/a` while running cannot be simulated yet
+            w.toml:2:3: task `t`: `a/b` is not the path of a task group
             w.toml:2:3: task `t`: a utilisation clamp cannot be simulated yet
             w.toml:2:3: task `t`: nice 20 is not in -20..=19
             w.toml:1:1: task `t`: its program repeats without taking time, so simulated time would stand still

@@ -12,13 +12,13 @@ mod interpret;
 mod tasks;
 
 use crate::error::{Blame, SimError};
+use crate::groups::Groups;
 use crate::launch::{LAUNCHER, instance_name, launchers};
-use crate::metrics::{Meters, RunResult, Tally, TaskResult, conservation};
+use crate::metrics::{GroupResult, GroupTimes, Meters, Readings, RunResult, Tally, TaskResult, conservation};
 use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
 use crate::program::{Change, Program, Programs, resolve};
 use crate::timers::{Kind, Timer, Timers};
-use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::FairPolicy;
 use evenkeel::kernel::Kernel;
@@ -28,7 +28,7 @@ use evenkeel::rng::Rng;
 use evenkeel::sched::{Params, Sched};
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
-use evenkeel::workload::{Change as TimelineChange, SpecId, Workload};
+use evenkeel::workload::{Change as TimelineChange, GroupSettings, SpecId, Workload};
 use std::sync::Arc;
 
 /// The scheduler inside a simulation: it tells the migration counter and the user's observer.
@@ -74,7 +74,17 @@ struct Instance {
     nice: i32,
     slice: Ns,
     allowed: Arc<CpuMask>,
+    /// The group it was put in, before sessions are considered.
     group: TgId,
+}
+
+/// A change from outside.
+#[derive(Clone, Debug)]
+enum Timed {
+    /// Of every instance of a definition.
+    Task(u32, Change),
+    /// Of a task group.
+    Group(TgId, GroupSettings),
 }
 
 /// A CPU as its host sees it.
@@ -106,16 +116,15 @@ pub struct Simulation<O: Observer> {
     /// All CPUs; and where tasks may run that were told nothing (all but isolated ones).
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
-    /// Task groups by definition; none: as the parent.
-    groups: Vec<Option<TgId>>,
+    groups: Groups,
     /// Instances created so far, by definition.
     numbers: Vec<u32>,
     /// Tasks of the workload that have not ended.
     alive: usize,
     /// Launchers that have not forked all of theirs.
     launching: usize,
-    /// Changes from outside: time, definition, change.
-    timeline: Vec<(Ns, SpecId, Change)>,
+    /// Changes from outside with their times.
+    timeline: Vec<(Ns, Timed)>,
     timeline_at: usize,
     jitter: Rng,
     tick_jitter: Rng,
@@ -137,19 +146,24 @@ impl<O: Observer> Simulation<O> {
         observer: O,
     ) -> Result<Self, SimError> {
         let ncpus = machine.nr_cpus();
+        let groups = Groups::new(workload)?;
         let own = workload.tasks.len();
         let mut with_threads = workload.clone();
         if params.background {
             crate::background::add(&mut with_threads, ncpus as u32);
         }
         let workload = &with_threads;
-        let mut programs = Programs::compile(workload, machine)?;
-        let timeline = compile_timeline(workload, machine)?;
+        let mut programs = Programs::compile(workload, machine, &groups)?;
+        let timeline = compile_timeline(workload, machine, &groups)?;
         if workload.tasks[..own].iter().all(|spec| spec.instances == 0) {
             return Err(SimError::NothingToRun);
         }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
         let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
+        for group in &groups.all[1..] {
+            let parent = group.parent.expect("all but the root group have a parent");
+            sched.new_group(parent, &group.path, group.shares, group.idle);
+        }
         let mut unbound = CpuMask::all(ncpus);
         unbound.and_not_assign(&machine.isolated);
         let launchers = launchers(workload, params.fork_cost);
@@ -168,10 +182,10 @@ impl<O: Observer> Simulation<O> {
             own,
             instances: Vec::new(),
             cpus: vec![cpu; ncpus],
-            meters: Meters::new(ncpus),
+            meters: Meters::new(ncpus, groups.all.iter().map(|group| group.shares)),
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
-            groups: programs.initial.iter().map(|initial| group_of(&mut sched, initial)).collect(),
+            groups,
             numbers: vec![0; workload.tasks.len() + launchers.len()],
             alive: 0,
             launching: launchers.len(),
@@ -313,7 +327,7 @@ impl<O: Observer> Simulation<O> {
 
     /// What was measured so far.
     pub fn result(&self) -> RunResult {
-        let (times, cpus, conservation) = self.meters.read(self.now);
+        let Readings { tasks: times, cpus, groups, conservation } = self.meters.read(self.now);
         let tally = &self.sched.observer().0;
         let task = |(index, times)| {
             let id = TaskId::from_index(index);
@@ -329,7 +343,22 @@ impl<O: Observer> Simulation<O> {
             }
         };
         let tasks = times.into_iter().enumerate().map(task).collect();
-        RunResult { elapsed: self.now, events: self.events, tasks, cpus, conservation }
+        let groups = self.group_results(&groups);
+        RunResult { elapsed: self.now, events: self.events, tasks, cpus, groups, conservation }
+    }
+
+    /// What groups were to get, and got.
+    fn group_results(&self, measured: &[(GroupTimes, u64)]) -> Vec<GroupResult> {
+        let instances = self.instances.iter().enumerate();
+        let of_the_workload = instances.filter(|(_, instance)| (instance.spec as usize) < self.own);
+        let weights = of_the_workload.map(|(index, instance)| {
+            let task = TaskId::from_index(index);
+            let weight = self.sched.entity(task).weight();
+            (self.groups.effective(instance.spec, instance.group), weight, self.meters.has_competed(task))
+        });
+        let weights: Vec<_> = weights.collect();
+        let groups = self.sched.groups();
+        GroupResult::of(groups, measured, &weights)
     }
 
     /// Ends the run: the observer, and what was measured.
@@ -351,28 +380,30 @@ impl<O: Observer> Simulation<O> {
     }
 }
 
-/// The task group a definition asks for, created with default shares if it is new.
-fn group_of<O: Observer>(sched: &mut Core<O>, initial: &Change) -> Option<TgId> {
-    let (mut group, mut path) = (TgId(0), String::new());
-    for name in initial.group.as_ref()? {
-        path = format!("{path}/{name}");
-        let known = sched.groups().iter().position(|group| group.name == path).map(TgId::from_index);
-        group = known.unwrap_or_else(|| sched.new_group(group, &path, DEFAULT_SHARES, false));
-    }
-    Some(group)
-}
-
 /// Resolves the changes from outside.
-fn compile_timeline(workload: &Workload, machine: &Machine) -> Result<Vec<(Ns, SpecId, Change)>, SimError> {
+fn compile_timeline(
+    workload: &Workload,
+    machine: &Machine,
+    groups: &Groups,
+) -> Result<Vec<(Ns, Timed)>, SimError> {
     let mut all = Vec::new();
+    let blame = Blame { workload, task: "(timeline)" };
     for entry in &workload.timeline {
-        let TimelineChange::SetAttributes { task, attributes } = &entry.change;
-        let Some(spec) = workload.tasks.get(task.0 as usize) else {
-            let blame = Blame { workload, task: "(timeline)" };
-            return Err(blame.invalid(entry.origin, "it changes a task that is not defined"));
+        let change = match &entry.change {
+            TimelineChange::SetAttributes { task, attributes } => {
+                let Some(spec) = workload.tasks.get(task.0 as usize) else {
+                    return Err(blame.invalid(entry.origin, "it changes a task that is not defined"));
+                };
+                Timed::Task(task.0, resolve(workload, machine, groups, spec, attributes, entry.origin)?)
+            }
+            TimelineChange::SetGroup { path, settings } => {
+                let group = groups.find(path).expect("groups that are changed exist");
+                groups.check_change(group, settings, blame, entry.origin)?;
+                Timed::Group(group, *settings)
+            }
         };
-        all.push((entry.at, *task, resolve(workload, machine, spec, attributes, entry.origin)?));
+        all.push((entry.at, change));
     }
-    all.sort_by_key(|&(at, ..)| at);
+    all.sort_by_key(|&(at, _)| at);
     Ok(all)
 }

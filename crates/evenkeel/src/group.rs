@@ -275,7 +275,7 @@ impl<O: Observer> Sched<O> {
 
     /// Moves a task to another group (spec 2 §5.6).
     pub(crate) fn set_task_group(&mut self, task: TaskId, group: TgId) {
-        if self.tasks[task].group == group {
+        if self.tasks[task].group == group || self.tasks[task].state == TaskState::Dead {
             return;
         }
         if self.tasks[task].state == TaskState::New {
@@ -284,9 +284,7 @@ impl<O: Observer> Sched<O> {
         }
         self.change_task(task, |sched| {
             let se = sched.tasks[task].se;
-            if sched.tasks[task].state != TaskState::Dead
-                && sched.entities[se.index()].avg.last_update_time != 0
-            {
+            if sched.entities[se.index()].avg.last_update_time != 0 {
                 sched.update_load_avg(se, Membership::Detach);
                 sched.propagate_up(se);
             }
@@ -304,10 +302,17 @@ impl<O: Observer> Sched<O> {
             sched.update_load_avg(se, Membership::Attach);
             sched.propagate_up(se);
         });
+        // What runs may have lost its claim to the CPU.
+        let cpu = self.tasks[task].cpu;
+        if self.task_on_cpu(task) {
+            self.resched_curr(cpu, cpu);
+        }
     }
 
-    /// Passes a jump on through all levels above an entity.
+    /// Passes a jump on through all levels above an entity; the load of its queue decays from now on, even if nothing is
+    /// ever queued there.
     fn propagate_up(&mut self, se: SeId) {
+        self.list_add_leaf_queue(self.entities[se.index()].cfs_rq);
         let mut level = self.entities[se.index()].parent;
         while let Some(se) = level {
             self.update_load_avg(se, Membership::Keep);

@@ -200,7 +200,7 @@ impl<O: Observer> Sched<O> {
         if !self.topo.smt_active {
             return;
         }
-        let Some(shared) = self.topo.cpus[cpu.index()].sd_llc_shared else { return };
+        let Some(shared) = self.search_shared(cpu) else { return };
         if !self.topo.shared[shared.index()].has_idle_cores && self.is_core_idle(cpu) {
             self.topo.shared[shared.index()].has_idle_cores = true;
         }

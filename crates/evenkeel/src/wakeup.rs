@@ -19,7 +19,7 @@ use crate::task::{OnRq, TaskState};
 
 /// `x += (sample - x) / 8`, rounded down if it `floors`, else truncated towards zero (spec 2 §16.3).
 #[inline]
-fn update_avg(avg: &mut u64, sample: u64, floors: bool) {
+pub(crate) fn update_avg(avg: &mut u64, sample: u64, floors: bool) {
     let diff = sample as i64 - *avg as i64;
     let step = if floors { diff >> 3 } else { diff / 8 };
     *avg = avg.wrapping_add(step as u64);

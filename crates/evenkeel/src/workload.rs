@@ -3,6 +3,10 @@
 //! A [`Workload`] is plain data. Readers (rt-app JSON, scenario TOML, traces) produce it, the simulator executes it.
 //! Everything a program refers to by name (mutexes, conditions, barriers ...) is an index into
 //! [`Workload::objects`]; tasks refer to each other by index into [`Workload::tasks`].
+mod group;
+
+pub use group::{Bandwidth, GroupSettings, GroupShare, GroupSpec, group_path};
+
 use crate::time::Ns;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,6 +20,11 @@ pub struct Workload {
     pub tasks: Vec<TaskSpec>,
     /// Mutexes, conditions, barriers ... by [`ObjectId`].
     pub objects: Vec<Object>,
+    /// Declared task groups. Groups that tasks name and nobody declares exist too, with the defaults.
+    pub groups: Vec<GroupSpec>,
+    /// Tasks of the root group are grouped by session (`sched_autogroup_enabled`): the instances of one definition are
+    /// one session, its group `/autogroup-N` has the default shares, and N counts the definitions from 1.
+    pub autogroup: bool,
     /// Changes made from outside at given times, ascending.
     pub timeline: Vec<TimelineEntry>,
     /// How long the workload says it lasts; `None`: until every task has ended, or as the user says.
@@ -319,6 +328,13 @@ pub enum Change {
         task: SpecId,
         /// The new attributes.
         attributes: Attributes,
+    },
+    /// Change a task group.
+    SetGroup {
+        /// Its path.
+        path: String,
+        /// The new settings; whether a group is of the idle kind cannot be changed.
+        settings: GroupSettings,
     },
 }
 

@@ -1,6 +1,7 @@
 //! One file for each command.
 mod conform;
 mod explain;
+mod generate;
 mod kernels;
 mod machine;
 mod run;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Machine(machine::Args),
     Kernels(kernels::Args),
     Conform(conform::Args),
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 impl Command {
@@ -30,6 +33,7 @@ impl Command {
             Self::Machine(args) => machine::run(args),
             Self::Kernels(args) => kernels::run(&args),
             Self::Conform(args) => conform::run(&args),
+            Self::Generate(args) => generate::run(&args),
         }
     }
 }

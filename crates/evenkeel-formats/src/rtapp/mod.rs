@@ -163,6 +163,8 @@ impl<'a> Reader<'a> {
             name: crate::stem(self.text.name()).to_owned(),
             tasks,
             objects: self.objects.into_vec(),
+            groups: Vec::new(),
+            autogroup: false,
             timeline: Vec::new(),
             duration: globals.duration,
             sources: vec![self.text.source()],

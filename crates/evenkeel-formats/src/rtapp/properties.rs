@@ -3,7 +3,7 @@ use super::{Compat, Reader};
 use crate::diagnostic::InputError;
 use crate::tree::{Member, Node, Value, find};
 use evenkeel::time::{Ns, US};
-use evenkeel::workload::{Attributes, Policy, Repeat};
+use evenkeel::workload::{Attributes, Policy, Repeat, group_path};
 
 /// CPUs and nodes beyond these numbers are refused: the largest any kernel supports.
 const CPU_MAX: i64 = 8191;
@@ -141,14 +141,14 @@ impl Reader<'_> {
     fn taskgroup(&self, node: &Node, policy: PolicyName) -> Result<String, InputError> {
         let expected = "the path of a group, beginning with `/`";
         let path = self.text.string(node, "taskgroup", expected)?;
-        if !path.starts_with('/') {
+        let Some(names) = group_path(path) else {
             return Err(self.text.mismatch(node, "taskgroup", expected));
-        }
+        };
         if !policy.is_fair() {
             let found = "`taskgroup` on a real-time or deadline task";
             return Err(self.text.error(&node.span, found, "SCHED_OTHER, SCHED_BATCH or SCHED_IDLE"));
         }
-        Ok(path.to_owned())
+        Ok(format!("/{}", names.join("/")))
     }
 
     fn util_clamp(

@@ -24,13 +24,14 @@
 //!
 //! | section | keys |
 //! |---|---|
-//! | top | `name`, `description`, `machine`, `kernel`, `seed`, `duration` |
+//! | top | `name`, `description`, `machine`, `kernel`, `seed`, `duration`, `groups`, `autogroup` |
 //! | `[set]` | overrides of kernel settings, as `--set` takes them |
 //! | `[[task]]` | `name`, `count` (1; 0: only forked), `cpu` (0: who forks it), `delay`, `stagger`, attributes, a body, `repeat`, or `[[task.phase]]` |
 //! | `[[task.phase]]` | `name`, attributes, a body, `repeat` (1) |
 //! | body | `run = "forever"`; `run`; `run` and `sleep`; `run` and `every` (with `overrun`); or `work = [..]` |
 //! | attributes | `affinity`, `nice`, `policy`, `slice`, `group`, `uclamp` |
-//! | `[[at]]` | `time`, `task`, attributes: a change from outside |
+//! | `[[group]]` | `path`, `weight` or `shares` or `idle`, `max`, `burst`: a task group; `groups = "a(weight=200){b c(max=20ms/100ms)} d(idle)"` says the same in one line |
+//! | `[[at]]` | `time`, `task`, attributes: a change from outside; or `time`, `group`, `weight`, `shares`, `max`, `burst` |
 //! | `[barriers]`, `[semaphores]` | `NAME = N`: arrivals that open it; its value at the start |
 //!
 //! All instances are forked in file order, at time 0, by a task named `init` on the task's `cpu`. Durations are
@@ -39,6 +40,7 @@
 //!
 //! Objects need no declaration, but what is waited for must be done by somebody: `wait c` without any `signal c`
 //! is an error. Left out: what machine and kernel names mean (they are handed on with their place).
+mod groups;
 mod task;
 mod timeline;
 mod toml_tree;
@@ -100,7 +102,7 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-const TOP_KEYS: [&str; 11] = [
+const TOP_KEYS: [&str; 14] = [
     "name",
     "description",
     "machine",
@@ -109,6 +111,9 @@ const TOP_KEYS: [&str; 11] = [
     "duration",
     "set",
     "task",
+    "group",
+    "groups",
+    "autogroup",
     "at",
     "barriers",
     "semaphores",
@@ -169,6 +174,11 @@ impl<'a> Reader<'a> {
         let duration = self.optional_duration(members, "duration")?;
         let set = self.settings(members)?;
 
+        let groups = self.groups(members)?;
+        let autogroup = match find(members, "autogroup") {
+            Some(member) => self.text.bool(&member.node, "autogroup")?,
+            None => false,
+        };
         let tasks = self.tasks(members, root)?;
         let timeline = self.timeline(members)?;
         self.barrier_counts(members)?;
@@ -178,6 +188,8 @@ impl<'a> Reader<'a> {
             name: name.clone(),
             tasks,
             objects: self.objects.into_vec(),
+            groups,
+            autogroup,
             timeline,
             duration,
             sources: vec![self.text.source()],

@@ -1,9 +1,11 @@
 //! `[[at]]`: changes from outside at given times.
 use super::Reader;
+use super::groups::SETTING_KEYS;
 use super::values::ATTRIBUTE_KEYS;
 use crate::diagnostic::InputError;
 use crate::tree::{Member, Node, Value, find};
-use evenkeel::workload::{Change, SpecId, TimelineEntry};
+use evenkeel::time::Ns;
+use evenkeel::workload::{Change, GroupSettings, SpecId, TimelineEntry};
 
 impl Reader<'_> {
     pub(super) fn timeline(&self, members: &[Member]) -> Result<Vec<TimelineEntry>, InputError> {
@@ -19,6 +21,9 @@ impl Reader<'_> {
     /// One change, which becomes an entry per definition it concerns.
     fn entry(&self, node: &Node, timeline: &mut Vec<TimelineEntry>) -> Result<(), InputError> {
         let members = self.text.table(node, "at", "a table headed [[at]]")?;
+        if find(members, "task").is_none() && find(members, "group").is_some() {
+            return self.group_entry(node, members, timeline);
+        }
         let known = || ["time", "task"].into_iter().chain(ATTRIBUTE_KEYS);
         for member in members {
             if !known().any(|key| key == member.key) {
@@ -26,9 +31,7 @@ impl Reader<'_> {
                 return Err(self.text.unknown_key(member, "[[at]]", expected, known()));
             }
         }
-        let Some(at) = self.optional_duration(members, "time")? else {
-            return Err(self.text.error(&node.span, "[[at]] has no `time`", "`time = \"250ms\"`"));
-        };
+        let at = self.entry_time(node, members)?;
         let Some(task) = find(members, "task") else {
             return Err(self.text.error(&node.span, "[[at]] has no `task`", "`task = \"NAME\"`"));
         };
@@ -42,6 +45,47 @@ impl Reader<'_> {
             let change = Change::SetAttributes { task: spec, attributes: attributes.clone() };
             timeline.push(TimelineEntry { at, change, origin });
         }
+        Ok(())
+    }
+
+    fn entry_time(&self, node: &Node, members: &[Member]) -> Result<Ns, InputError> {
+        let time = self.optional_duration(members, "time")?;
+        time.ok_or_else(|| self.text.error(&node.span, "[[at]] has no `time`", "`time = \"250ms\"`"))
+    }
+
+    /// A change of a task group.
+    fn group_entry(
+        &self,
+        node: &Node,
+        members: &[Member],
+        timeline: &mut Vec<TimelineEntry>,
+    ) -> Result<(), InputError> {
+        let changes = || SETTING_KEYS.into_iter().filter(|key| *key != "idle");
+        let known = || ["time", "group"].into_iter().chain(changes());
+        for member in members {
+            if member.key == "idle" {
+                let found = "`idle` of a group cannot be changed while it runs";
+                return Err(self.text.error(&member.key_span, found, "it in [[group]]"));
+            }
+            if !known().any(|key| key == member.key) {
+                let expected = "`time`, `group` or a setting of the group";
+                return Err(self.text.unknown_key(member, "[[at]]", expected, known()));
+            }
+        }
+        let at = self.entry_time(node, members)?;
+        let Some(group) = find(members, "group") else { return Ok(()) };
+        let path = self.path(&group.node, "group")?;
+        let settings = self.group_settings_of(members)?;
+        if settings == GroupSettings::default() {
+            let expected = format!("one of {}", changes().collect::<Vec<_>>().join(", "));
+            return Err(self.text.error(&node.span, "[[at]] changes nothing", expected));
+        }
+        if path == "/" {
+            let found = "the root group has no settings";
+            return Err(self.text.error(&group.node.span, found, "a group below it"));
+        }
+        let origin = Some(self.text.origin(node.span.start));
+        timeline.push(TimelineEntry { at, change: Change::SetGroup { path, settings }, origin });
         Ok(())
     }
 

@@ -132,14 +132,7 @@ impl Reader<'_> {
                 }
                 "policy" => attributes.policy = Some(self.policy(node)?),
                 "slice" => attributes.slice = Some(self.duration(node, key)?),
-                "group" => {
-                    let expected = "the path of a group, beginning with `/`";
-                    let path = self.text.string(node, key, expected)?;
-                    if !path.starts_with('/') {
-                        return Err(self.text.mismatch(node, key, expected));
-                    }
-                    attributes.group = Some(path.to_owned());
-                }
+                "group" => attributes.group = Some(self.path(node, key)?),
                 "uclamp" => attributes.util_clamp = Some(self.util_clamp(node)?),
                 _ => {}
             }

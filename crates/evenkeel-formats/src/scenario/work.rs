@@ -5,7 +5,7 @@ use crate::diagnostic::InputError;
 use crate::objects::Class;
 use crate::tree::{Node, Span, Value, shorten};
 use evenkeel::time::Ns;
-use evenkeel::workload::{Attributes, ObjectId, Op, Origin, SpecId, TimerOp, TimerRef};
+use evenkeel::workload::{Attributes, ObjectId, Op, Origin, SpecId, TimerOp, TimerRef, group_path};
 use std::collections::BTreeSet;
 
 /// Every operation with its arguments: name, usage, what it does.
@@ -175,10 +175,10 @@ impl Reader<'_> {
             }
             ("slice", [_]) => attributes.slice = Some(self.duration_word(line, 1)?),
             ("group", [path]) => {
-                if !path.starts_with('/') {
+                let Some(names) = group_path(path) else {
                     return Err(self.bad_word(line, 1, "the path of a group, beginning with `/`"));
-                }
-                attributes.group = Some((*path).to_owned());
+                };
+                attributes.group = Some(format!("/{}", names.join("/")));
             }
             _ => {
                 let found = format!("wrong arguments of `{name}`");

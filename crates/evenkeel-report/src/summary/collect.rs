@@ -1,14 +1,14 @@
 //! From the meters of a simulation to a report.
 use super::model::{
-    Balancing, Conservation, Cpu, Definition, KernelName, Latency, Level, MachineName, Migrations, RunReport,
-    Spread, Task, Trigger, Violation,
+    Balancing, Conservation, Cpu, Definition, Group, KernelName, Latency, Level, MachineName, Migrations,
+    RunReport, Spread, Task, Trigger, Violation,
 };
 use evenkeel::kernel::Kernel;
 use evenkeel::topology::{Domains, LbCounters, Machine};
 use evenkeel::workload::Workload;
 use evenkeel_sim::RunResult;
 use evenkeel_sim::metrics::histogram::Histogram;
-use evenkeel_sim::metrics::{self, TaskResult};
+use evenkeel_sim::metrics::{self, GroupResult, GroupTimes, TaskResult};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -69,6 +69,7 @@ impl RunReport {
             events: result.events,
             definitions: definitions.collect(),
             tasks: result.tasks.iter().map(|one| task(one, index_of(one))).collect(),
+            groups: result.groups.iter().skip(1).map(group).collect(),
             cpus: cpus(facts.machine, result, domains),
             levels: levels(domains),
             conservation: conservation(result),
@@ -138,6 +139,23 @@ fn task(task: &TaskResult, definition: Option<usize>) -> Task {
         timer_uses: times.timer_uses,
         timer_misses: times.timer_misses,
         timer_slack_min_ns: times.timer_slack_min,
+    }
+}
+
+fn group(group: &GroupResult) -> Group {
+    let ppm = |(part, whole): (u64, u64)| {
+        let ppm = u128::from(part) * 1_000_000 / u128::from(whole.max(1));
+        u64::try_from(ppm).unwrap_or(u64::MAX)
+    };
+    Group {
+        path: group.path.clone(),
+        shares: group.shares,
+        idle: group.idle,
+        tasks: group.tasks,
+        run_ns: group.times.run,
+        wait_ns: group.times.wait,
+        wanted_ppm: if group.times == GroupTimes::default() { 0 } else { ppm(group.wanted) },
+        got_ppm: ppm(group.got),
     }
 }
 

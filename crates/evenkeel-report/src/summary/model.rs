@@ -27,6 +27,8 @@ pub struct RunReport {
     pub definitions: Vec<Definition>,
     /// Every task, those that are not of the workload included: `init`, which starts the others, and kernel threads.
     pub tasks: Vec<Task>,
+    /// Task groups below the root group, parents before children.
+    pub groups: Vec<Group>,
     /// Every CPU.
     pub cpus: Vec<Cpu>,
     /// Balancing by level, lowest first.
@@ -189,6 +191,27 @@ pub struct Task {
     pub timer_misses: u64,
     /// Least time left until an expiry; negative: by how much the worst one was missed.
     pub timer_slack_min_ns: Option<i64>,
+}
+
+/// One task group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// Its path.
+    pub path: String,
+    /// Its shares on average over the run; 1024 by default.
+    pub shares: u64,
+    /// Of the idle kind.
+    pub idle: bool,
+    /// Tasks in it and below at the end, ended ones included.
+    pub tasks: u64,
+    /// Time on a CPU of tasks in it and below.
+    pub run_ns: u64,
+    /// Time they were runnable without a CPU.
+    pub wait_ns: u64,
+    /// Its weight's part among the groups and tasks beside it that ever wanted a CPU, millionths.
+    pub wanted_ppm: u64,
+    /// Its part of the running time of the group above, millionths.
+    pub got_ppm: u64,
 }
 
 /// One CPU.

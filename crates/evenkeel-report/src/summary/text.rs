@@ -1,5 +1,5 @@
 //! A run's report for people: a page of aligned tables.
-use super::model::{Balancing, Cpu, Definition, Latency, Level, Migrations, RunReport, Spread, Task};
+use super::model::{Balancing, Cpu, Definition, Group, Latency, Level, Migrations, RunReport, Spread, Task};
 use crate::Page;
 use crate::table::{Column, Table, wrap};
 use crate::units::{count, duration, exact_duration, percent, plural};
@@ -26,6 +26,7 @@ pub fn render(report: &RunReport, page: Page, tasks: Tasks) -> String {
         Tasks::Folded => definitions(&report.definitions).render(page),
         Tasks::All => all_tasks(&report.tasks).render(page),
     });
+    parts.push(groups(&report.groups).render(page));
     parts.push(cpus(report).render(page));
     parts.push(levels(&report.levels).render(page));
     parts.push(conservation(report, page));
@@ -100,6 +101,33 @@ fn task_cells(wait: u64, sleep: u64, switches: u64, moves: &Migrations, wake: &L
         latency(wake.p99_ns),
         latency(wake.max_ns),
     ]
+}
+
+/// One line for each task group: its part of what its parent had, as its weight says and as it was.
+fn groups(all: &[Group]) -> Table {
+    let mut table = Table::new([
+        Column::left("group"),
+        Column::right("tasks").drop_rank(3),
+        Column::right("shares").drop_rank(2),
+        Column::right("run"),
+        Column::right("wait").drop_rank(1),
+        Column::right("wanted").group("part of parent"),
+        Column::right("got").group("part of parent"),
+    ]);
+    for group in all {
+        let shares = if group.idle { String::from("idle") } else { count(group.shares) };
+        let part = |ppm: u64| percent(ppm, 1_000_000);
+        table.row([
+            group.path.clone(),
+            count(group.tasks),
+            shares,
+            duration(group.run_ns),
+            duration(group.wait_ns),
+            part(group.wanted_ppm),
+            part(group.got_ppm),
+        ]);
+    }
+    table
 }
 
 /// One line for each definition; least and most only if there is a definition with several instances.

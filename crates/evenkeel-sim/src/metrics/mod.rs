@@ -4,14 +4,17 @@
 //! sums are asserted: a task's running, waiting and sleeping times add up to its life, and the running times of all
 //! tasks plus the idle times of all CPUs add up to elapsed time times CPUs.
 pub mod conservation;
+mod groups;
 pub mod histogram;
 mod tally;
 
 use conservation::{Checker, Integral, Violation};
-use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::mask::CpuMask;
 use evenkeel::time::Ns;
 use evenkeel::workload::SpecId;
+use groups::ShareMeter;
+pub use groups::{GroupResult, GroupTimes};
 use histogram::Histogram;
 use std::sync::Arc;
 pub use tally::{Migrations, Tally};
@@ -105,6 +108,8 @@ pub struct RunResult {
     pub tasks: Vec<TaskResult>,
     /// CPUs by number.
     pub cpus: Vec<CpuTimes>,
+    /// Task groups by number, the root group first.
+    pub groups: Vec<GroupResult>,
     /// Work conservation.
     pub conservation: Conservation,
 }
@@ -127,9 +132,18 @@ struct TaskMeter {
     woken: Option<Ns>,
     /// Where it may run, unless that is everywhere.
     pinned: Option<Arc<CpuMask>>,
+    /// The group it is in.
+    group: TgId,
+    /// What it did before it came to that group.
+    before: GroupTimes,
 }
 
 impl TaskMeter {
+    /// What it did in its present group.
+    fn in_group(&self) -> GroupTimes {
+        GroupTimes { run: self.times.run - self.before.run, wait: self.times.wait - self.before.wait }
+    }
+
     /// Charges the time since the last change.
     fn settle(&mut self, now: Ns) {
         let span = now - self.since;
@@ -173,33 +187,50 @@ pub(crate) enum Leaves {
     Ended,
 }
 
+/// What the meters say.
+#[derive(Clone, Debug)]
+pub(crate) struct Readings {
+    pub(crate) tasks: Vec<TaskTimes>,
+    pub(crate) cpus: Vec<CpuTimes>,
+    /// By group: times, without those of groups below, and full-resolution shares on average.
+    pub(crate) groups: Vec<(GroupTimes, u64)>,
+    pub(crate) conservation: Conservation,
+}
+
 /// The meters of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Meters {
     tasks: Vec<TaskMeter>,
     cpus: Vec<CpuMeter>,
+    /// What tasks did in groups that they have left.
+    groups: Vec<GroupTimes>,
+    pub(crate) shares: Vec<ShareMeter>,
     pub(crate) integral: Integral,
     pub(crate) checker: Checker,
 }
 
 impl Meters {
     /// All CPUs idle, no task.
-    pub(crate) fn new(ncpus: usize) -> Self {
+    pub(crate) fn new(ncpus: usize, shares: impl ExactSizeIterator<Item = u64>) -> Self {
         let times = CpuTimes { idle_periods: 1, ..CpuTimes::default() };
         Self {
             tasks: Vec::new(),
             cpus: vec![CpuMeter { times, busy: false, since: 0 }; ncpus],
+            groups: vec![GroupTimes::default(); shares.len()],
+            shares: shares.map(ShareMeter::new).collect(),
             integral: Integral::new(ncpus),
             checker: Checker::new(ncpus),
         }
     }
 
     /// A task is forked; it waits.
-    pub(crate) fn forked(&mut self, now: Ns, pinned: Option<Arc<CpuMask>>) {
+    pub(crate) fn forked(&mut self, now: Ns, pinned: Option<Arc<CpuMask>>, group: TgId) {
         self.integral.advance(now);
         self.integral.wait(pinned.as_ref());
         let times = TaskTimes { created: now, activations: 1, ..TaskTimes::default() };
-        self.tasks.push(TaskMeter { times, mode: Mode::Waiting, since: now, woken: Some(now), pinned });
+        let before = GroupTimes::default();
+        let woken = Some(now);
+        self.tasks.push(TaskMeter { times, mode: Mode::Waiting, since: now, woken, pinned, group, before });
     }
 
     /// A sleeping task is woken; it waits.
@@ -286,6 +317,21 @@ impl Meters {
         meter.pinned = pinned;
     }
 
+    /// A task comes to another group.
+    pub(crate) fn regrouped(&mut self, now: Ns, task: TaskId, group: TgId) {
+        let meter = &mut self.tasks[task.index()];
+        meter.settle(now);
+        self.groups[meter.group.index()].add(meter.in_group());
+        meter.before = GroupTimes { run: meter.times.run, wait: meter.times.wait };
+        meter.group = group;
+    }
+
+    /// Whether a task wanted CPU time in its present group.
+    pub(crate) fn has_competed(&self, task: TaskId) -> bool {
+        let meter = &self.tasks[task.index()];
+        meter.in_group() != GroupTimes::default() || matches!(meter.mode, Mode::Running | Mode::Waiting)
+    }
+
     /// The counters of a task that only the program changes.
     #[inline]
     pub(crate) fn task(&mut self, task: TaskId) -> &mut TaskTimes {
@@ -298,8 +344,8 @@ impl Meters {
         self.cpus[cpu.index()].times.ticks += 1;
     }
 
-    /// Times of all tasks and CPUs up to `now`; asserts that no time was lost.
-    pub(crate) fn read(&self, now: Ns) -> (Vec<TaskTimes>, Vec<CpuTimes>, Conservation) {
+    /// Times of all tasks, CPUs and groups up to `now`; asserts that no time was lost.
+    pub(crate) fn read(&self, now: Ns) -> Readings {
         let mut all = self.clone();
         all.integral.advance(now);
         let mut running = 0;
@@ -308,6 +354,7 @@ impl Meters {
             let TaskTimes { created, ended, run, wait, sleep, .. } = meter.times;
             assert_eq!(run + wait + sleep, ended.unwrap_or(now) - created, "a task's times make up its life");
             running += run;
+            all.groups[meter.group.index()].add(meter.in_group());
         }
         let mut idle = 0;
         for meter in &mut all.cpus {
@@ -327,6 +374,8 @@ impl Meters {
             violations: all.checker.found().to_vec(),
         };
         let tasks = all.tasks.into_iter().map(|meter| meter.times).collect();
-        (tasks, all.cpus.into_iter().map(|meter| meter.times).collect(), conservation)
+        let cpus = all.cpus.into_iter().map(|meter| meter.times).collect();
+        let shares = all.shares.into_iter().map(|shares| shares.average(now));
+        Readings { tasks, cpus, groups: all.groups.into_iter().zip(shares).collect(), conservation }
     }
 }

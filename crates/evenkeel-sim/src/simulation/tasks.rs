@@ -1,5 +1,5 @@
 //! Tasks as their host sees them: created, executing, woken, changed.
-use super::{Doing, Instance, Simulation};
+use super::{Doing, Instance, Simulation, Timed};
 use crate::program::Change;
 use crate::timers::{Kind, Timer};
 use evenkeel::ids::{CpuId, TaskId, TgId};
@@ -8,7 +8,7 @@ use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::task::TaskParams;
 use evenkeel::time::Ns;
-use evenkeel::workload::SpecId;
+use evenkeel::workload::GroupSettings;
 use std::sync::Arc;
 
 impl<O: Observer> Simulation<O> {
@@ -62,13 +62,14 @@ impl<O: Observer> Simulation<O> {
         let allowed = initial.allowed.or(parent.map(|parent| parent.allowed.clone()));
         let allowed = allowed.unwrap_or_else(|| self.unbound.clone());
         let inherited = parent.map_or(TgId(0), |parent| parent.group);
-        let group = self.groups[spec as usize].unwrap_or(inherited);
-        let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group };
+        let group = initial.group.unwrap_or(inherited);
+        let effective = self.groups.effective(spec, group);
+        let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group: effective };
         let number = self.numbers[spec as usize];
         self.numbers[spec as usize] += 1;
         let start = self.now.max(self.delay(spec, number));
         let timers = vec![None; self.programs.programs[spec as usize].private_timers].into();
-        self.meters.forked(self.now, self.pinned(&allowed));
+        self.meters.forked(self.now, self.pinned(&allowed), effective);
         self.alive += usize::from((spec as usize) < self.own);
         let child = self.sched.new_task(&params);
         assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
@@ -143,22 +144,44 @@ impl<O: Observer> Simulation<O> {
             self.meters.repinned(self.now, task, self.pinned(allowed));
             self.input(Input::SetAffinity { cpu, task, allowed: (**allowed).clone() });
         }
+        let instance = &mut self.instances[task.index()];
+        if let Some(group) = change.group.filter(|&group| group != instance.group) {
+            instance.group = group;
+            let group = self.groups.effective(instance.spec, group);
+            self.meters.regrouped(self.now, task, group);
+            self.input(Input::SetGroup { task, group });
+        }
     }
 
     /// Changes from outside, made from an interrupt on CPU 0.
     pub(super) fn change_from_outside(&mut self) {
-        while let Some((at, SpecId(spec), change)) = self.timeline.get(self.timeline_at).cloned() {
+        while let Some((at, change)) = self.timeline.get(self.timeline_at).cloned() {
             if at > self.now {
                 self.timers.arm(Timer::Timeline, at);
                 break;
             }
             self.timeline_at += 1;
-            for index in 0..self.instances.len() {
-                let instance = &self.instances[index];
-                if instance.spec == spec && instance.doing != Doing::Dead {
-                    self.change(CpuId(0), TaskId::from_index(index), &change);
-                }
+            match change {
+                Timed::Task(spec, change) => self.change_instances(spec, &change),
+                Timed::Group(group, settings) => self.change_group(group, &settings),
             }
+        }
+    }
+
+    fn change_instances(&mut self, spec: u32, change: &Change) {
+        for index in 0..self.instances.len() {
+            let instance = &self.instances[index];
+            if instance.spec == spec && instance.doing != Doing::Dead {
+                self.change(CpuId(0), TaskId::from_index(index), change);
+            }
+        }
+    }
+
+    fn change_group(&mut self, group: TgId, settings: &GroupSettings) {
+        if let Some(share) = settings.share {
+            let shares = share.full_resolution();
+            self.meters.shares[group.index()].set(self.now, shares);
+            self.input(Input::SetShares { group, shares });
         }
     }
 }

@@ -5,7 +5,9 @@
 //!
 //! In the kernel: `util_fits_cpu`, `task_fits_cpu`, `select_idle_capacity`, `update_misfit_status`. Specified in spec 4 §8.5
 //! and §12. Left out: utilisation clamps.
+use super::rules::UnequalSearch;
 use crate::ids::{CpuId, DomainId, TaskId};
+use crate::kernel::Features;
 use crate::mask::CpuMask;
 use crate::observe::Observer;
 use crate::sched::Sched;
@@ -48,30 +50,65 @@ impl<O: Observer> Sched<O> {
         self.rqs[cpu.index()].misfit_task_load = load;
     }
 
-    /// The first idle CPU, from the target on, that the task fits; else the idle one with most capacity.
+    /// The first idle CPU, from the target on, that the task fits; else the idle one with most capacity. Newest kernels prefer
+    /// those on idle cores, and search no further than elsewhere.
     pub(super) fn select_idle_capacity(
         &mut self,
         task: TaskId,
         domain: DomainId,
         target: CpuId,
     ) -> Option<CpuId> {
+        let by_core = self.kernel.placement.unequal == UnequalSearch::FirstFitByCore;
+        let for_core = by_core && self.topo.smt_active && self.has_idle_cores(target);
+        let mut left = i64::from(i32::MAX);
+        if by_core
+            && !for_core
+            && self.feat(Features::SIS_UTIL)
+            && let Some(shared) = self.search_shared(target)
+        {
+            left = i64::from(self.topo.shared[shared.index()].nr_idle_scan) + 1;
+            if left == 1 {
+                return None;
+            }
+        }
         let mut cpus = core::mem::replace(&mut self.scratch.select, CpuMask::new(0));
         cpus.copy_from(&self.topo.domains[domain.index()].span);
         cpus.and_assign(&self.tasks[task].allowed);
-        let mut best: Option<(CpuId, u64)> = None;
-        for cpu in cpus.iter_wrap(target).filter(|&cpu| self.usable(task, cpu)) {
-            if self.task_fits_cpu(task, cpu) {
-                best = Some((cpu, 0));
+        let mut best = Ranked { cpu: None, rank: 0, capacity: 0 };
+        for cpu in cpus.iter_wrap(target) {
+            if !for_core {
+                left -= 1;
+                if left <= 0 {
+                    break;
+                }
+            }
+            if !self.usable(task, cpu) {
+                continue;
+            }
+            let (fits, core) = (self.task_fits_cpu(task, cpu), !for_core || self.is_core_idle(cpu));
+            if fits && core {
+                best = Ranked { cpu: Some(cpu), rank: i32::MIN, capacity: 0 };
                 break;
             }
+            let rank = if fits { -2 } else { 0 } + if core && by_core { -3 } else { 0 };
             let capacity = self.capacity_of(cpu);
-            if best.is_none_or(|(_, most)| capacity > most) {
-                best = Some((cpu, capacity));
+            if rank < best.rank || (rank == best.rank && capacity > best.capacity) {
+                best = Ranked { cpu: Some(cpu), rank, capacity };
             }
         }
         self.scratch.select = cpus;
-        best.map(|(cpu, _)| cpu)
+        if for_core && best.rank > -3 {
+            self.forget_idle_cores(target);
+        }
+        best.cpu
     }
+}
+
+/// The best idle CPU so far: the lower its rank the better, then the larger its capacity.
+struct Ranked {
+    cpu: Option<CpuId>,
+    rank: i32,
+    capacity: u64,
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! In the kernel: `select_idle_sibling`, `select_idle_cpu`, `select_idle_core`, `select_idle_smt`. Specified in spec 4 §7
 //! and §8. Left out: core scheduling, stacking on per-CPU kernel threads (there are none).
 use super::SelectReason;
-use super::rules::{IdlePolicyCpus, IdleSearch};
+use super::rules::{IdlePolicyCpus, IdleSearch, UnequalSearch};
 use super::steps::{AskedAs, PlacementStep};
-use crate::ids::{CpuId, DomainId, TaskId};
+use crate::ids::{CpuId, DomainId, SharedId, TaskId};
 use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::mask::CpuMask;
@@ -55,7 +55,7 @@ impl<O: Observer> Sched<O> {
     /// The CPU for a task that wakes up, near `target`; `prev` is where it was (spec 4 §7).
     pub(super) fn select_idle_sibling(
         &mut self,
-        _this: CpuId,
+        this: CpuId,
         task: TaskId,
         prev: CpuId,
         target: CpuId,
@@ -74,9 +74,13 @@ impl<O: Observer> Sched<O> {
             }
             prev_near = Some(prev);
         }
-        let recent = core::mem::replace(&mut self.tasks[task].recent_used_cpu, prev);
+        let search = self.kernel.placement.idle_search;
+        let recent = self.tasks[task].recent_used_cpu;
+        if search != IdleSearch::ThreePasses {
+            self.tasks[task].recent_used_cpu = prev;
+        }
         let mut recent_near = None;
-        let asked = match self.kernel.placement.idle_search {
+        let asked = match search {
             IdleSearch::OnePassAskingPrev => prev,
             IdleSearch::OnePass | IdleSearch::ThreePasses => recent,
         };
@@ -87,11 +91,13 @@ impl<O: Observer> Sched<O> {
             && self.tasks[task].allowed.contains(asked)
         {
             if !clusters || self.topo.cpus_share_resources(recent, target) {
+                self.tasks[task].recent_used_cpu = prev;
                 return (recent, SelectReason::IdleRecent);
             }
             recent_near = Some(recent);
         }
         if self.topo.asym_capacity
+            && self.kernel.placement.unequal != UnequalSearch::None
             && let Some(domain) = self.topo.cpus[target.index()].sd_asym_cpucapacity
         {
             return match self.select_idle_capacity(task, domain, target) {
@@ -102,6 +108,10 @@ impl<O: Observer> Sched<O> {
         let Some(llc) = self.topo.cpus[target.index()].sd_llc else {
             return (target, SelectReason::Target);
         };
+        if search == IdleSearch::ThreePasses {
+            let found = self.select_idle_passes(this, task, llc, target);
+            return found.unwrap_or((target, SelectReason::Target));
+        }
         let mut has_idle_cores = false;
         if self.topo.smt_active {
             has_idle_cores = self.has_idle_cores(target);
@@ -112,7 +122,7 @@ impl<O: Observer> Sched<O> {
                 return (cpu, SelectReason::IdleSibling);
             }
         }
-        if let Some(found) = self.select_idle_cpu(task, llc, has_idle_cores, target) {
+        if let Some(found) = self.select_idle_cpu(this, task, llc, has_idle_cores, target) {
             return found;
         }
         match (prev_near, recent_near) {
@@ -122,9 +132,21 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    fn has_idle_cores(&self, cpu: CpuId) -> bool {
-        let shared = self.topo.cpus[cpu.index()].sd_llc_shared;
-        shared.is_some_and(|shared| self.topo.shared[shared.index()].has_idle_cores)
+    /// What the CPUs that are searched together know in common: those of the cache, in the newest kernels those of all sizes.
+    pub(crate) fn search_shared(&self, cpu: CpuId) -> Option<SharedId> {
+        let pointers = &self.topo.cpus[cpu.index()];
+        pointers.sd_balance_shared.or(pointers.sd_llc_shared)
+    }
+
+    pub(super) fn has_idle_cores(&self, cpu: CpuId) -> bool {
+        self.search_shared(cpu).is_some_and(|shared| self.topo.shared[shared.index()].has_idle_cores)
+    }
+
+    /// A search has found no idle core.
+    pub(super) fn forget_idle_cores(&mut self, cpu: CpuId) {
+        if let Some(shared) = self.search_shared(cpu) {
+            self.topo.shared[shared.index()].has_idle_cores = false;
+        }
     }
 
     /// Another thread of `prev`'s core.
@@ -139,6 +161,7 @@ impl<O: Observer> Sched<O> {
     /// Searches the last-level cache (spec 4 §8.1).
     fn select_idle_cpu(
         &mut self,
+        this: CpuId,
         task: TaskId,
         llc: DomainId,
         has_idle_cores: bool,
@@ -146,7 +169,7 @@ impl<O: Observer> Sched<O> {
     ) -> Option<(CpuId, SelectReason)> {
         let mut budget = Budget { left: i64::from(i32::MAX) };
         if self.feat(Features::SIS_UTIL)
-            && let Some(shared) = self.topo.cpus[target.index()].sd_llc_shared
+            && let Some(shared) = self.search_shared(target)
         {
             let limit = self.topo.shared[shared.index()].nr_idle_scan;
             let step = PlacementStep::Scan { domain: llc, for_core: has_idle_cores, limit };
@@ -156,11 +179,19 @@ impl<O: Observer> Sched<O> {
                 return None;
             }
         }
+        let by_idle_time = self.feat(Features::SIS_PROP) && !has_idle_cores;
+        if by_idle_time {
+            budget.left = self.scan_limit_by_idle_time(this, llc)?;
+        }
+        let most = budget.left;
         let mut cpus = core::mem::replace(&mut self.scratch.select, CpuMask::new(0));
         cpus.copy_from(&self.topo.domains[llc.index()].span);
         cpus.and_assign(&self.tasks[task].allowed);
         let found = self.scan_llc(task, llc, has_idle_cores, target, &mut cpus, &mut budget);
         self.scratch.select = cpus;
+        if by_idle_time && budget.left > 0 {
+            self.account_scan(this, (most - budget.left) as u64);
+        }
         found
     }
 
@@ -191,8 +222,8 @@ impl<O: Observer> Sched<O> {
             Scan::Exhausted => return None,
             Scan::Nothing => {}
         }
-        if has_idle_cores && let Some(shared) = self.topo.cpus[target.index()].sd_llc_shared {
-            self.topo.shared[shared.index()].has_idle_cores = false;
+        if has_idle_cores {
+            self.forget_idle_cores(target);
         }
         idle.map(|cpu| (cpu, SelectReason::IdleCpu))
     }

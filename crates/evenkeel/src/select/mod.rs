@@ -12,6 +12,7 @@
 //!
 //! In the kernel: `select_task_rq`, `select_task_rq_fair`. Specified in spec 4 §3 and §5. Left out: energy-aware
 //! placement, utilisation clamps, core scheduling.
+use self::rules::IdleSearch;
 use crate::ids::{CpuId, TaskId};
 use crate::observe::{Event, Observer, SelectKind};
 use crate::sched::Sched;
@@ -20,7 +21,9 @@ use crate::topology::SdFlags;
 
 mod affine;
 pub mod capacity;
+mod classic;
 mod idle;
+mod limit;
 pub mod rules;
 mod slow;
 pub mod steps;
@@ -135,7 +138,17 @@ impl<O: Observer> Sched<O> {
             Some(domain) => {
                 (self.sched_balance_find_dst_cpu(domain, task, cpu, prev, flag), SelectReason::SlowPath)
             }
-            None if kind == SelectKind::Wakeup => self.select_idle_sibling(cpu, task, prev, target),
+            None if kind == SelectKind::Wakeup => {
+                let found = self.select_idle_sibling(cpu, task, prev, target);
+                let classic = self.kernel.placement.idle_search == IdleSearch::ThreePasses;
+                if classic
+                    && want_affine
+                    && let Some(waker) = self.rqs[cpu.index()].curr
+                {
+                    self.tasks[waker].recent_used_cpu = cpu;
+                }
+                found
+            }
             None => (target, SelectReason::NoDomain),
         }
     }

@@ -85,7 +85,13 @@ impl<O: Observer> Sched<O> {
                 continue;
             }
             let weight = domain.span_weight;
-            let Some(group) = self.find_dst_group(id, task, cpu) else {
+            let found = match self.kernel.placement.slow_path {
+                SlowPath::Loads => self.find_idlest_group(id, task, cpu, flag == SdFlags::BALANCE_FORK),
+                SlowPath::ClassesOfAllCpus | SlowPath::ClassesOfAllowedCpus => {
+                    self.find_dst_group(id, task, cpu)
+                }
+            };
+            let Some(group) = found else {
                 let step = PlacementStep::Descend { domain: id, to: None, cpu };
                 self.emit(|_| Event::Placement { task, step });
                 level = child;

@@ -101,6 +101,8 @@ pub struct Domain {
     pub max_newidle_lb_cost: Ns,
     /// When that maximum last decayed.
     pub last_decay_max_lb_cost: Jiffies,
+    /// Average cost of a wake-up's search from this CPU through this domain (old kernels), ns.
+    pub avg_scan_cost: Ns,
     /// New-idle passes counted towards the ratio.
     pub newidle_call: u32,
     /// Successes among them.

@@ -125,6 +125,7 @@ impl Draft<'_> {
             nohz_idle: false,
             max_newidle_lb_cost: 0,
             last_decay_max_lb_cost: self.host.jiffies,
+            avg_scan_cost: 0,
             newidle_call: 512,
             newidle_success: 256,
             newidle_ratio: 512,
