@@ -120,7 +120,7 @@ fn virtual_runtimes_are_relative_while_a_classic_task_migrates() {
             bench.sched.entity(waits).vruntime.wrapping_sub(bench.sched.queues()[cpu].zero_vruntime) as i64
         };
         let before = ahead(&bench, 0);
-        let allowed = evenkeel::mask::CpuMask::from_cpus(8, [CpuId(1)]);
+        let allowed = CpuMask::from_cpus(8, [CpuId(1)]);
         bench.sched.handle(24 * MS, Input::SetAffinity { cpu: CpuId(2), task: waits, allowed });
         while bench.sched.poll().is_some() {}
         assert_eq!(ahead(&bench, 1), before, "{}", kernel.build);
