@@ -262,6 +262,9 @@ fn every_command_of_the_documents_works() {
         }
     }
     assert!(runs > 2);
+    let runs = evenkeel::kernels::ALL.iter().filter(|kernel| kernel.runs).map(|kernel| kernel.build);
+    let claim = format!("`evenkeel kernels` says: {} today", runs.collect::<Vec<_>>().join(", "));
+    assert!(readme.contains(&claim), "README.md has to say: {claim}");
     for (path, _) in readme.match_indices("](").map(|(at, _)| readme[at + 2..].split_once(')').unwrap()) {
         assert!(path.starts_with("http") || root.join(path).exists(), "README.md points to {path}");
     }

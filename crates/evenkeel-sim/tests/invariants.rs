@@ -4,16 +4,31 @@
 //! end CPU time must be conserved. Each case is made from its seed alone; `EVENKEEL_CASES=5000 cargo test -p evenkeel-sim
 //! --test invariants` runs more of them than the usual suite.
 
-use evenkeel::kernels::V6_12_117;
+use evenkeel::kernels::{ALL, DEFAULT};
 use evenkeel::rng::Rng;
 use evenkeel::time::{MS, US};
 use evenkeel::topology::Machine;
 use evenkeel::workload::{
-    Attributes, Change, Object, ObjectId, ObjectKind, Op, Phase, Policy, Program, Repeat, SpecId, TaskSpec,
-    TimelineEntry, Workload,
+    Attributes, Change, GroupSettings, GroupShare, GroupSpec, Object, ObjectId, ObjectKind, Op, Phase,
+    Policy, Program, Repeat, SpecId, TaskSpec, TimelineEntry, Workload,
 };
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::{SimParams, Simulation};
+
+const GROUPS: [&str; 6] = ["/", "/a", "/a/b", "/a/b/c", "/d", "/idle"];
+
+fn share(rng: &mut Rng) -> Option<GroupShare> {
+    Some(GroupShare::Weight([1, 10, 100, 300, 10_000][rng.below(5) as usize]))
+}
+
+/// Two declared groups; the others are made because tasks name them.
+fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
+    let idle = GroupSettings { idle: Some(true), ..GroupSettings::default() };
+    let weighted = GroupSettings { share: share(rng), ..GroupSettings::default() };
+    [("/idle", idle), ("/a/b", weighted)]
+        .map(|(path, settings)| GroupSpec { path: path.into(), settings, origin: None })
+        .into()
+}
 
 fn machine(rng: &mut Rng) -> Machine {
     let pick = |rng: &mut Rng, from: &[u32]| from[rng.below(from.len() as u32) as usize];
@@ -51,6 +66,9 @@ fn attributes(rng: &mut Rng, ncpus: u32) -> Attributes {
     }
     if rng.below(5) == 0 {
         attributes.slice = Some(u64::from(rng.below(20)) * 500 * US);
+    }
+    if rng.below(3) == 0 {
+        attributes.group = Some(GROUPS[rng.below(GROUPS.len() as u32) as usize].into());
     }
     attributes
 }
@@ -108,7 +126,7 @@ fn workload(rng: &mut Rng, ncpus: u32) -> Workload {
             ..TaskSpec::default()
         });
     }
-    let timeline = (1..=rng.below(6))
+    let mut timeline = (1..=rng.below(6))
         .map(|i| TimelineEntry {
             at: u64::from(i) * 20 * MS,
             change: Change::SetAttributes {
@@ -117,8 +135,19 @@ fn workload(rng: &mut Rng, ncpus: u32) -> Workload {
             },
             origin: None,
         })
-        .collect();
-    Workload { name: "random".into(), tasks, objects, timeline, ..Workload::default() }
+        .collect::<Vec<_>>();
+    let changes = (0..rng.below(5)).map(|i| TimelineEntry {
+        at: u64::from(i) * 30 * MS + 1,
+        change: Change::SetGroup {
+            path: "/a/b".into(),
+            settings: GroupSettings { share: share(rng), ..GroupSettings::default() },
+        },
+        origin: None,
+    });
+    timeline.extend(changes);
+    let groups = groups(rng);
+    let autogroup = rng.below(4) == 0;
+    Workload { name: "random".into(), tasks, objects, timeline, groups, autogroup, ..Workload::default() }
 }
 
 fn run(case: u64, check: bool) -> String {
@@ -126,7 +155,10 @@ fn run(case: u64, check: bool) -> String {
     let machine = machine(&mut rng);
     let workload = workload(&mut rng, machine.nr_cpus() as u32);
     let params = SimParams { seed: case, ..SimParams::default() };
-    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Digest::default()).unwrap();
+    // Every other case the default kernel, the others in turn.
+    let runs: Vec<_> = ALL.into_iter().filter(|kernel| kernel.runs).collect();
+    let kernel = if case.is_multiple_of(2) { DEFAULT } else { runs[(case / 2) as usize % runs.len()] };
+    let mut sim = Simulation::new(&machine, kernel, &workload, params, Digest::default()).unwrap();
     while sim.now() < 150 * MS && sim.step().unwrap() {
         if check {
             sim.sched().check();
@@ -138,6 +170,7 @@ fn run(case: u64, check: bool) -> String {
     let ran: u64 = result.tasks.iter().map(|task| task.times.run).sum();
     assert_eq!(busy + idle, result.elapsed * machine.nr_cpus() as u64, "case {case}: CPU time");
     assert_eq!(busy, ran, "case {case}: what CPUs gave is what tasks got");
+    assert_eq!(busy, result.groups[0].times.run, "case {case}: and what the groups got");
     digest.to_string()
 }
 

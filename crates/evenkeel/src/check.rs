@@ -5,6 +5,8 @@ use crate::entity::CfsRq;
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::io::FairPolicy;
 use crate::observe::Observer;
+use crate::pelt::LOAD_AVG_MAX;
+use crate::queue_rules::VirtualTime;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
 use alloc::vec;
@@ -147,6 +149,39 @@ impl<O: Observer> Sched<O> {
         let key = |se: &SeId| entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64;
         let keys: i64 = waiting.iter().map(|se| key(se) * queue.mean_weight(entity(se)) as i64).sum();
         assert_eq!(queue.avg_vruntime, keys, "{id:?}: sum of keys");
+        self.check_lag(id, &members);
+        for se in &members {
+            self.check_bounds(*se);
+        }
+    }
+
+    /// What some are owed others have had: around the mean, lag sums up to nothing but the rounding of the mean.
+    fn check_lag(&self, id: QueueId, members: &[SeId]) {
+        let queue = &self.queues[id.index()];
+        if queue.virtual_time == VirtualTime::Minimum || members.is_empty() {
+            return;
+        }
+        let mean = queue.clone().avg_vruntime(&self.entities);
+        let weight = |se: &SeId| match queue.virtual_time {
+            VirtualTime::FineMean => i128::from(self.entities[se.index()].load.weight),
+            VirtualTime::Minimum | VirtualTime::Mean => i128::from(self.entities[se.index()].weight()),
+        };
+        let ahead = |se: &SeId| i128::from(self.entities[se.index()].vruntime.wrapping_sub(mean) as i64);
+        let sum: i128 = members.iter().map(|se| ahead(se) * weight(se)).sum();
+        let weights: i128 = members.iter().map(weight).sum();
+        assert!((0..weights).contains(&sum), "{id:?}: lags sum up to {} with weights of {weights}", -sum);
+    }
+
+    /// A task cannot have been runnable or running for longer than always. A group's entity can: it takes over the
+    /// utilisation of its queue, which for a while is that of several tasks that come from busy CPUs (spec 2 §9.6).
+    fn check_bounds(&self, se: SeId) {
+        let entity = &self.entities[se.index()];
+        let avg = &entity.avg;
+        if entity.task.is_some() {
+            assert!(avg.load_sum <= LOAD_AVG_MAX, "{se:?}: load_sum {}", avg.load_sum);
+            assert!(u64::from(avg.util_sum) <= LOAD_AVG_MAX << 10, "{se:?}: util_sum {}", avg.util_sum);
+            assert!(avg.runnable_sum <= LOAD_AVG_MAX << 10, "{se:?}: runnable_sum {}", avg.runnable_sum);
+        }
     }
 
     fn check_idle_records(&self) {

@@ -323,7 +323,7 @@ impl<O: Observer> Sched<O> {
     /// The queue and entity of the task's group on `cpu` become the task's.
     pub(crate) fn assign_queue(&mut self, task: TaskId, cpu: CpuId) {
         let p = &self.tasks[task];
-        debug_assert_ne!(p.on_rq, OnRq::Queued, "a queued task cannot change its queue");
+        debug_assert!(!self.entities[p.se.index()].on_rq, "an entity on a queue cannot change its queue");
         let tg = &self.groups[p.group.index()];
         let parent = tg.entities.get(cpu.index()).copied();
         let depth = parent.map_or(0, |parent| self.entities[parent.index()].depth + 1);

@@ -30,6 +30,8 @@ pub mod cost;
 pub mod cpu_load;
 pub mod entity;
 pub mod group;
+#[cfg(test)]
+mod group_tests;
 pub mod io;
 pub mod list;
 pub mod observe;
