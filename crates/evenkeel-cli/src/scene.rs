@@ -40,9 +40,27 @@ pub(crate) struct SceneArgs {
     /// Seed of all dice [default: that of the scenario, else 0]
     #[arg(long)]
     seed: Option<u64>,
+    /// Which rt-app a JSON workload was written for
+    #[arg(long = "rt-app", value_enum, value_name = "VERSION", default_value_t = RtAppVersion::Detect)]
+    rt_app: RtAppVersion,
+    /// Of keys that occur twice in a JSON workload only the last value counts, as in rt-app without workgen
+    #[arg(long)]
+    strict: bool,
     /// Change a tunable, feature, delay or cost; may be repeated. `--help` lists the keys
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<Override>,
+}
+
+/// The dialects of rt-app.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum RtAppVersion {
+    /// The newest, unless tasks would then wait for ever that did not in 1.0
+    Detect,
+    /// Release 1.0, as distributions package it
+    #[value(name = "1.0")]
+    V1_0,
+    /// The present development branch
+    Master,
 }
 
 /// What the arguments name, read and put together.
@@ -64,7 +82,13 @@ pub(crate) struct Scene {
 impl Scene {
     /// Reads everything; tells stderr what is odd.
     pub(crate) fn load(args: &SceneArgs) -> Result<Self> {
-        let loaded = load(&args.workload)?;
+        let compat = match args.rt_app {
+            RtAppVersion::Detect => None,
+            RtAppVersion::V1_0 => Some(rtapp::Compat::V1_0),
+            RtAppVersion::Master => Some(rtapp::Compat::Master),
+        };
+        let options = rtapp::Options { compat, strict: args.strict, ..rtapp::Options::default() };
+        let loaded = load(&args.workload, &options)?;
         for warning in loaded.warnings() {
             output::notice(&format!("warning: {warning}"));
         }
@@ -118,7 +142,7 @@ fn key_value(text: &str) -> Result<Override, String> {
     Ok(Override { key: key.trim().to_owned(), value: value.trim().to_owned() })
 }
 
-fn load(path: &Path) -> Result<LoadedWorkload> {
+fn load(path: &Path, options: &rtapp::Options) -> Result<LoadedWorkload> {
     let mut text = Vec::new();
     let name = path.display().to_string();
     let from_stdin = name == "-";
@@ -135,7 +159,7 @@ fn load(path: &Path) -> Result<LoadedWorkload> {
         anyhow!("{name}:{}: expected UTF-8 text", line + 1)
     })?;
     let name = if from_stdin { "stdin" } else { &name };
-    Ok(load_workload(&text, name, None, &rtapp::Options::default())?)
+    Ok(load_workload(&text, name, None, options)?)
 }
 
 /// The machine of the command line, else of the scenario, else this host.

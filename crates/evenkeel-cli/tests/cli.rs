@@ -436,11 +436,24 @@ fn balancing_decisions_are_compared_search_by_search() {
 }
 
 #[test]
+fn recorded_runs_are_compared_measure_by_measure() {
+    let directory = "crates/evenkeel-report/tests/data/traces/6.12/s2c2t2n2";
+    let text = answer(&["conform", directory]);
+    assert!(text.starts_with("6.12.117+deb12-amd64 s2c2t2n2 skew16 (v6.12.117)\n"), "{text}");
+    assert!(text.ends_with("traces: 17 of 17 judged measures conform\n"), "{text}");
+    let json = answer(&["conform", directory, "--only", "traces", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let workload = &json["recordings"][0]["workloads"][1];
+    assert_eq!(workload["name"], "6.12.117+deb12-amd64 s2c2t2n2 fork12");
+    assert_eq!(workload["outcome"]["compared"][0]["verdict"], "within");
+}
+
+#[test]
 fn conform_refuses_what_it_cannot_compare() {
     refused(
         &["conform", "crates/evenkeel/src"],
         expect![[r#"
-            evenkeel: crates/evenkeel/src: found no sched.json or lb.jsonl (or either with .gz) to compare with
+            evenkeel: crates/evenkeel/src: found no sched.json, lb.jsonl (or either with .gz) or meta.json to compare with
         "#]],
     );
     refused(
@@ -450,9 +463,9 @@ fn conform_refuses_what_it_cannot_compare() {
         "#]],
     );
     refused(
-        &["conform", DOMAINS, "--only", "traces"],
+        &["conform", DOMAINS, "--only", "select"],
         expect![[r#"
-            evenkeel: comparing `traces` is not implemented yet; what is: domains, lb
+            evenkeel: comparing `select` is not implemented yet; what is: domains, lb, traces
         "#]],
     );
 }

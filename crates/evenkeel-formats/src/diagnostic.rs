@@ -108,6 +108,21 @@ impl InputError {
         Self { place, found: found.into(), expected: expected.into(), suggestion: None }
     }
 
+    /// An error about a whole line of a text; `index` counts lines from 0.
+    pub(crate) fn in_line(
+        name: &str,
+        line: &str,
+        index: usize,
+        found: impl Into<Box<str>>,
+        expected: impl Into<Box<str>>,
+    ) -> Self {
+        let at = line.len() - line.trim_start().len();
+        let before = line[..at].chars().count();
+        let width = line.trim().chars().count();
+        let place = Place::in_line(name, line, as_u32(index + 1), at, before, width);
+        Self { place: Some(place), found: found.into(), expected: expected.into(), suggestion: None }
+    }
+
     /// Adds the candidate that looks most like `word`, if one does.
     pub(crate) fn suggest<'a>(mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
         self.suggestion = near_match(word, candidates).map(Box::from);

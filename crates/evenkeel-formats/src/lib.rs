@@ -4,11 +4,12 @@
 //! developers exchange) and [`scenario`] (our own TOML: machine, kernel, tasks and duration in one commented
 //! file); [`load`] tells which of the two a text is. Both report faults through [`diagnostic`], and [`checks`]
 //! finds what is wrong with a workload without running it. What real kernels did is read by [`recording`] and
-//! compared with by [`conform`].
+//! compared with by [`conform`]. The text of a kernel trace is read by [`ftrace`].
 
 pub mod checks;
 pub mod conform;
 pub mod diagnostic;
+pub mod ftrace;
 pub mod load;
 pub mod machine;
 mod objects;

@@ -48,7 +48,7 @@ fn every_rt_app_file_is_read_in_both_dialects() {
     assert!(examples.len() >= 7);
     for (path, text) in examples {
         for compat in [Compat::V1_0, Compat::Master] {
-            let options = Options { compat, ..Options::default() };
+            let options = Options { compat: Some(compat), ..Options::default() };
             let loaded = load(&path, &text, &options);
             checks::check_against(loaded.workload(), 4).unwrap_or_else(|error| panic!("{error}"));
             assert!(checks::ends_by_itself(loaded.workload()), "{} has a duration", path.display());

@@ -9,7 +9,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 fn read_as(compat: Compat, text: &str) -> RtApp {
-    let options = Options { compat, ..Options::default() };
+    let options = Options { compat: Some(compat), ..Options::default() };
     read(text, "b.json", &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -594,7 +594,7 @@ fn the_examples_of_an_installed_rt_app_are_read_or_refused_with_a_place() {
         let is_legacy =
             path.components().any(|part| part.as_os_str() == "merge") || path.ends_with("taskset.json");
         for (compat, strict) in [(Compat::V1_0, false), (Compat::Master, false), (Compat::V1_0, true)] {
-            let options = Options { compat, strict, ..Options::default() };
+            let options = Options { compat: Some(compat), strict, ..Options::default() };
             match read(&text, &path.to_string_lossy(), &options) {
                 Ok(file) => assert!(!is_legacy && !file.workload.tasks.is_empty(), "{}", path.display()),
                 Err(error) => {
@@ -621,7 +621,7 @@ proptest! {
         words in proptest::collection::vec(proptest::sample::select(WORDS), 0..60), old: bool
     ) {
         let compat = if old { Compat::V1_0 } else { Compat::Master };
-        let options = Options { compat, ..Options::default() };
+        let options = Options { compat: Some(compat), ..Options::default() };
         let text = format!("{{ \"tasks\": {{ \"t\": {{ {} }} }} }}", words.join(" "));
         let _ = read(&text, "b.json", &options).map(|file| checks::check_against(&file.workload, 4));
         let _ = read(&words.join("\n"), "b.json", &options);
@@ -665,3 +665,21 @@ const WORDS: &[&str] = &[
     "null",
     "true",
 ];
+
+/// `suspend` with a name is resumed by that name in 1.0 only; the newer dialect would leave `a` waiting for ever.
+#[test]
+fn the_dialect_in_which_nobody_waits_for_ever_is_chosen() {
+    let text =
+        r#"{ "tasks": { "a": { "suspend": "go", "run": 1000 }, "b": { "run": 1000, "resume": "go" } } }"#;
+    let detected = read(text, "b.json", &Options::default()).unwrap();
+    let older = read(text, "b.json", &Options { compat: Some(Compat::V1_0), ..Options::default() }).unwrap();
+    assert_eq!(detected.workload, older.workload);
+    assert!(detected.warnings.iter().any(|warning| warning.message.contains("rt-app 1.0")));
+
+    // Both dialects can run this one: the newer is taken, in which a task without phases ends after its loops.
+    let text = r#"{ "tasks": { "a": { "loop": 2, "run": 1000 } } }"#;
+    let detected = read(text, "b.json", &Options::default()).unwrap();
+    let newer =
+        read(text, "b.json", &Options { compat: Some(Compat::Master), ..Options::default() }).unwrap();
+    assert_eq!(detected, newer);
+}

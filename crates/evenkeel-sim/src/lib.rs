@@ -30,6 +30,7 @@
 //!
 //! * [`timers`]: the event queue, and the order of events at one instant.
 //! * [`params`]: delays, costs, tick policy, dice.
+//! * [`turns`]: a machine whose CPUs execute one at a time, as that of the recordings.
 //! * [`metrics`]: what is measured.
 //! * [`digest`]: a fingerprint of a run. [`schedstat`]: the counters as `/proc/schedstat` prints them.
 //!
@@ -48,8 +49,10 @@ mod program;
 pub mod schedstat;
 mod simulation;
 pub mod timers;
+pub mod turns;
 
 pub use error::SimError;
 pub use metrics::RunResult;
 pub use params::{Delays, SimParams, StopTick};
 pub use simulation::{Core, Simulation};
+pub use turns::{Costs, Execution, Turns};

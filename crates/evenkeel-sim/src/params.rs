@@ -1,4 +1,5 @@
 //! What a run needs to know beside machine, kernel and workload.
+use crate::turns::Execution;
 use evenkeel::cost::CostModel;
 use evenkeel::time::{Ns, US};
 
@@ -11,6 +12,8 @@ pub struct SimParams {
     pub cost: CostModel,
     /// How long what is asynchronous in a kernel takes.
     pub delays: Delays,
+    /// Whether CPUs execute all the time or in turn.
+    pub execution: Execution,
     /// When an idle CPU stops its tick.
     pub stop_tick: StopTick,
     /// The ticks of different CPUs are spread over half a tick (boot option `skew_tick=1`) instead of falling together.
@@ -39,6 +42,7 @@ impl Default for SimParams {
             seed: 0,
             cost: CostModel::default(),
             delays: Delays::default(),
+            execution: Execution::default(),
             stop_tick: StopTick::default(),
             skew_tick: false,
             tick_jitter: 0,

@@ -10,6 +10,7 @@
 mod host;
 mod interpret;
 mod tasks;
+mod turn;
 
 use crate::error::{Blame, SimError};
 use crate::groups::Groups;
@@ -19,6 +20,7 @@ use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
 use crate::program::{Change, Program, Programs, resolve};
 use crate::timers::{Kind, Timer, Timers};
+use crate::turns::Execution;
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::FairPolicy;
 use evenkeel::kernel::Kernel;
@@ -30,6 +32,7 @@ use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel::workload::{Change as TimelineChange, GroupSettings, SpecId, Workload};
 use std::sync::Arc;
+use turn::Turn;
 
 /// The scheduler inside a simulation: it tells the migration counter and the user's observer.
 pub type Core<O> = Sched<(Tally, O)>;
@@ -41,6 +44,8 @@ enum Doing {
     Next,
     /// Executing; this much is left.
     Running(Ns),
+    /// Doing work that progresses only while its CPU has its turn; this much is left.
+    Working(Ns),
     /// Busy until a point in time.
     Spinning(Ns),
     /// Waiting to be woken; the step after next follows.
@@ -74,6 +79,8 @@ struct Instance {
     nice: i32,
     slice: Ns,
     allowed: Arc<CpuMask>,
+    /// Where work counts: that of its next step is done.
+    work_done: bool,
     /// The group it was put in, before sessions are considered.
     group: TgId,
 }
@@ -113,6 +120,8 @@ pub struct Simulation<O: Observer> {
     cpus: Vec<Cpu>,
     objects: Objects,
     meters: Meters,
+    /// Whose turn it is, if CPUs execute in turn.
+    turn: Option<Turn>,
     /// All CPUs; and where tasks may run that were told nothing (all but isolated ones).
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
@@ -182,6 +191,10 @@ impl<O: Observer> Simulation<O> {
             own,
             instances: Vec::new(),
             cpus: vec![cpu; ncpus],
+            turn: match params.execution {
+                Execution::Parallel => None,
+                Execution::InTurn(turns) => Some(Turn::new(turns)),
+            },
             meters: Meters::new(ncpus, groups.all.iter().map(|group| group.shares)),
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
@@ -222,7 +235,11 @@ impl<O: Observer> Simulation<O> {
 
     /// Processes the next event; false if there is none or the workload is done.
     pub fn step(&mut self) -> Result<bool, SimError> {
-        match self.timers.next().filter(|_| !self.finished()) {
+        let next = match self.turn {
+            None => self.timers.next(),
+            Some(_) => self.next_in_turn(Ns::MAX - 1),
+        };
+        match next.filter(|_| !self.finished()) {
             Some((time, timer)) => self.process(time, timer).map(|()| true),
             None => Ok(false),
         }
@@ -230,6 +247,9 @@ impl<O: Observer> Simulation<O> {
 
     /// Processes all events up to and including time `until`, or to the end of the workload.
     pub fn run_until(&mut self, until: Ns) -> Result<(), SimError> {
+        if self.turn.is_some() {
+            return self.run_in_turn(until);
+        }
         while !self.finished() {
             match self.timers.next().filter(|&(time, _)| time <= until) {
                 Some((time, timer)) => self.process(time, timer)?,
@@ -247,7 +267,10 @@ impl<O: Observer> Simulation<O> {
         debug_assert!(time >= self.now);
         self.now = time;
         self.events += 1;
-        self.timers.begin(time);
+        match self.turn {
+            None => self.timers.begin(time),
+            Some(_) => self.timers.begin_late(time),
+        }
         // Ticks and programs set their timer anew, whatever happens.
         if !matches!(timer, Timer::Cpu(Kind::Tick | Kind::Burst, _)) {
             self.timers.cancel(timer);

@@ -136,7 +136,7 @@ pub enum Kind {
 }
 
 /// All kinds, in slot order.
-const KINDS: [Kind; 9] = [
+pub(crate) const KINDS: [Kind; 9] = [
     Kind::Softirq,
     Kind::IdleEnter,
     Kind::Resched,
@@ -245,6 +245,16 @@ impl Timers {
     #[inline]
     pub fn begin(&mut self, time: Ns) {
         debug_assert!(time == self.now || self.due.is_empty(), "what is due comes first");
+        self.now = time;
+    }
+
+    /// The same where events may be late: what was due and is not done yet stays armed for its time, now past.
+    pub(crate) fn begin_late(&mut self, time: Ns) {
+        if time != self.now {
+            while let Some(slot) = self.due.pop() {
+                self.tree.arm(slot as usize, self.now);
+            }
+        }
         self.now = time;
     }
 

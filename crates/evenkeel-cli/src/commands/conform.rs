@@ -5,8 +5,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use core::fmt::Write as _;
 use evenkeel::kernel::Kernel;
+use evenkeel_formats::conform::traces::read_meta;
 use evenkeel_formats::conform::{decisions, domains};
 use evenkeel_formats::recording;
+use evenkeel_report::conform::traces;
 use evenkeel_report::units::{count, plural};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -32,12 +34,14 @@ const EXAMPLES: &str = "\
 Examples:
   evenkeel conform crates/evenkeel-formats/tests/data/domains
   evenkeel conform crates/evenkeel-formats/tests/data/decisions
+  evenkeel conform crates/evenkeel-report/tests/data/traces/6.12/s2c2t2n2
   evenkeel conform my-recordings --only domains --kernel v6.18
 
 What is compared today: `domains`, the domain trees, features and tunables in files called sched.json or
-sched.json.gz; and `lb`, single decisions of balancing passes in files called lb.jsonl or lb.jsonl.gz, whose
-machine is described by the sched.json beside them or in the same place below domains/ instead of decisions/.
-The other parts are refused until they are modelled.";
+sched.json.gz; `lb`, single decisions of balancing passes in files called lb.jsonl or lb.jsonl.gz, whose
+machine is described by the sched.json beside them or in the same place below domains/ instead of decisions/;
+and `traces`, whole runs, described by a meta.json, each against ten simulated ones: medians have to lie in the
+recorded range, widened by what repeated recordings differ. The other parts are refused until they are modelled.";
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
@@ -64,13 +68,14 @@ const PARTS: [(Part, &str, &str); 4] = [
     (Part::Domains, "domains", "sched.json"),
     (Part::Lb, "lb", "lb.jsonl"),
     (Part::Select, "select", "select.jsonl"),
-    (Part::Traces, "traces", "trace.dat"),
+    (Part::Traces, "traces", "meta.json"),
 ];
 
 /// The result for one file.
 enum Outcome {
     Domains(domains::Conformance),
     Lb(decisions::Report),
+    Traces(traces::Report),
 }
 
 impl Outcome {
@@ -78,6 +83,7 @@ impl Outcome {
         match self {
             Self::Domains(_) => Part::Domains,
             Self::Lb(_) => Part::Lb,
+            Self::Traces(_) => Part::Traces,
         }
     }
 
@@ -85,10 +91,11 @@ impl Outcome {
         match self {
             Self::Domains(result) => result.is_exact(),
             Self::Lb(result) => result.is_exact(),
+            Self::Traces(result) => result.conforms(),
         }
     }
 
-    /// What was compared (values, searches), and how much of it differs.
+    /// What was compared (values, searches, measures), and how much of it differs.
     fn compared(&self) -> (u64, u64) {
         match self {
             Self::Domains(result) => (result.compared, result.differing),
@@ -96,15 +103,19 @@ impl Outcome {
                 let total = result.total();
                 (total.exact + total.differing, total.differing)
             }
+            Self::Traces(result) => {
+                let (judged, outside) = result.judged();
+                (judged as u64, outside as u64)
+            }
         }
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer> {
     let kernel = args.kernel.as_deref().map(inputs::kernel).transpose()?;
-    let compares = |part| matches!(part, Part::Domains | Part::Lb);
+    let compares = |part| part != Part::Select;
     if let Some((_, name, _)) = PARTS.iter().find(|(part, ..)| args.only == Some(*part) && !compares(*part)) {
-        bail!("comparing `{name}` is not implemented yet; what is: domains, lb");
+        bail!("comparing `{name}` is not implemented yet; what is: domains, lb, traces");
     }
     let mut files = Vec::new();
     find(&args.path, &mut files).with_context(|| format!("cannot read {}", args.path.display()))?;
@@ -132,7 +143,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
             names => format!("; comparing {} of these kernels is not implemented yet", names.join(", ")),
         };
         let place = args.path.display();
-        bail!("{place}: found no sched.json or lb.jsonl (or either with .gz) to compare with{others}");
+        bail!(
+            "{place}: found no sched.json, lb.jsonl (or either with .gz) or meta.json to compare with{others}"
+        );
     }
     let text = match args.format {
         Format::Text => text(&results, &skipped),
@@ -163,7 +176,13 @@ fn compare(part: Part, path: &Path, kernel: Option<&Kernel>) -> Result<Option<Ou
                 .with_context(|| format!("{}: no domains for this machine", machine.display()))?;
             Ok(Some(Outcome::Lb(report)))
         }
-        Part::Select | Part::Traces => Ok(None),
+        Part::Traces => {
+            let set = read_meta(path)?;
+            let results = traces::compare_set(&set, kernel, traces::SEEDS)
+                .with_context(|| format!("{}: cannot be compared", path.display()))?;
+            Ok(Some(Outcome::Traces(traces::Report { results })))
+        }
+        Part::Select => Ok(None),
     }
 }
 
@@ -182,8 +201,17 @@ fn find(path: &Path, found: &mut Vec<(Part, PathBuf)>) -> std::io::Result<()> {
     std::fs::metadata(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
-    found.extend(PARTS.iter().filter(|part| part.2 == name).map(|part| (part.0, path.to_owned())));
+    // Many a meta.json describes something else.
+    let is_part = |part: &&(Part, &str, &str)| part.2 == name && (part.0 != Part::Traces || has_traces(path));
+    found.extend(PARTS.iter().filter(is_part).map(|part| (part.0, path.to_owned())));
     Ok(())
+}
+
+/// Whether traces lie beside a file.
+fn has_traces(path: &Path) -> bool {
+    let entries = path.parent().and_then(|directory| std::fs::read_dir(directory).ok());
+    let mut names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.any(|name| name.to_string_lossy().ends_with(".ftrace.gz"))
 }
 
 fn text(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
@@ -194,11 +222,16 @@ fn text(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
         if of.is_empty() {
             continue;
         }
+        if part == Part::Traces {
+            traces_text(&mut text, &of);
+            continue;
+        }
         let unit = if part == Part::Domains { "value" } else { "search" };
         for result in &of {
             let _ = match result {
                 Outcome::Domains(result) => writeln!(text, "{result}"),
                 Outcome::Lb(result) => write!(text, "{result}"),
+                Outcome::Traces(result) => write!(text, "{result}"),
             };
         }
         let exact = of.iter().filter(|result| result.is_exact()).count();
@@ -220,6 +253,18 @@ fn text(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
     text
 }
 
+/// The tables of all recorded runs, then their totals.
+fn traces_text(text: &mut String, results: &[&Outcome]) {
+    let mut all = traces::Report::default();
+    for result in results {
+        if let Outcome::Traces(result) = result {
+            all.results.extend_from_slice(&result.results);
+        }
+    }
+    let _ = write!(text, "{all}");
+    let _ = writeln!(text, "{}", output::page().heading(&format!("traces: {}", all.summary())));
+}
+
 fn json(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
     let recordings: Vec<Value> = results.iter().map(|(path, result)| json_of(path, result)).collect();
     let skipped: Vec<_> = skipped.iter().map(|(part, files)| json!({"part": part, "files": files})).collect();
@@ -229,6 +274,18 @@ fn json(results: &[(&PathBuf, Outcome)], skipped: &[(&str, u64)]) -> String {
 fn json_of(path: &Path, result: &Outcome) -> Value {
     let (compared, differing) = result.compared();
     let (name, build, part, differences) = match result {
+        Outcome::Traces(result) => {
+            let build = result.results.first().map_or("unknown", |result| result.kernel);
+            return json!({
+                "file": path.display().to_string(),
+                "kernel": build,
+                "part": "traces",
+                "exact": result.conforms(),
+                "compared": compared,
+                "differing": differing,
+                "workloads": result.results,
+            });
+        }
         Outcome::Domains(result) => {
             let differences = result.differences.iter();
             let one = |d: &domains::Difference| json!({"place": d.place, "recorded": d.recorded, "computed": d.computed});

@@ -234,7 +234,7 @@ impl Reader<'_> {
     fn suspend(&mut self, member: &Member, task_name: &str) -> Result<Op, InputError> {
         let name = match &member.node.value {
             Value::Absent => task_name,
-            Value::Str(name) if self.options.compat == Compat::V1_0 => name,
+            Value::Str(name) if self.compat == Compat::V1_0 => name,
             Value::Str(name) => {
                 if name != task_name {
                     let message = format!("the name \"{}\" of `suspend` has no effect", shorten(name));

@@ -36,7 +36,7 @@ use properties::PolicyName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which rt-app a file was written for, where the two read it differently (spec 5 §6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compat {
     /// Release 1.0, as distributions package it: a task without phases repeats its `loop` forever; `suspend`
     /// may name a condition; threads are called `NAME`; legacy deadline times are nanoseconds.
@@ -44,15 +44,15 @@ pub enum Compat {
     /// The present development branch: a task without phases ends after its `loop`; `suspend` always uses the
     /// task's name; threads are called `NAME-INDEX`; legacy deadline times are microseconds; phases may change
     /// policy.
-    #[default]
     Master,
 }
 
 /// How to read a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The dialect.
-    pub compat: Compat,
+    /// The dialect. `None`: [`Compat::Master`], unless that leaves a task waiting for something nobody does while
+    /// [`Compat::V1_0`] does not.
+    pub compat: Option<Compat>,
     /// Of duplicate keys the last value counts, at the place of the first, as rt-app's own parser does it.
     pub strict: bool,
     /// What memory and device accesses cost.
@@ -103,13 +103,34 @@ pub struct RtApp {
 pub fn read(text: &str, file_name: &str, options: &Options) -> Result<RtApp, InputError> {
     let text = Text::new(file_name, text);
     let root = json::parse(&text)?;
-    Reader::new(&text, *options).read(&root)
+    let read_as = |compat| Reader::new(&text, *options, compat).read(&root);
+    if let Some(compat) = options.compat {
+        return read_as(compat);
+    }
+    let newer = read_as(Compat::Master)?;
+    let stuck = checks::unmatched_waits(&newer.workload).len();
+    if stuck > 0
+        && let Ok(mut older) = read_as(Compat::V1_0)
+        && checks::unmatched_waits(&older.workload).len() < stuck
+    {
+        older.warnings.insert(
+            0,
+            Warning {
+                place: None,
+                message: format!("{file_name} is read as rt-app 1.0 did").into(),
+                consequence: "read as newer versions do, some of its tasks would wait for ever".into(),
+            },
+        );
+        return Ok(older);
+    }
+    Ok(newer)
 }
 
 /// The state of reading one file.
 struct Reader<'a> {
     text: &'a Text<'a>,
     options: Options,
+    compat: Compat,
     warnings: Vec<Warning>,
     objects: Objects,
     /// Definitions by the name they were written with.
@@ -129,10 +150,11 @@ enum Duplicate {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a Text<'a>, options: Options) -> Self {
+    fn new(text: &'a Text<'a>, options: Options, compat: Compat) -> Self {
         Self {
             text,
             options,
+            compat,
             warnings: Vec::new(),
             objects: Objects::default(),
             specs: BTreeMap::new(),

@@ -230,7 +230,7 @@ impl Reader<'_> {
         for key in ["dl-runtime", "dl-period", "dl-deadline"] {
             let Some(member) = find(members, key) else { continue };
             let time = self.time(&member.node, key)?;
-            let is_slice = key == "dl-runtime" && self.options.compat == Compat::Master;
+            let is_slice = key == "dl-runtime" && self.compat == Compat::Master;
             if is_slice && policy != PolicyName::Idle {
                 attributes.slice = Some(time);
             } else {
@@ -259,7 +259,7 @@ impl Reader<'_> {
             return self.time(&member.node, key).map(Some);
         }
         let Some(member) = find(members, legacy) else { return Ok(None) };
-        let (unit_ns, unit) = match self.options.compat {
+        let (unit_ns, unit) = match self.compat {
             Compat::V1_0 => (1, "nanoseconds"),
             Compat::Master => (US, "microseconds"),
         };

@@ -81,7 +81,7 @@ impl Reader<'_> {
         };
         let mut task = TaskSpec {
             name: name.clone(),
-            naming: match self.options.compat {
+            naming: match self.compat {
                 Compat::V1_0 => Naming::Plain,
                 Compat::Master => Naming::NumberedFrom(first_thread),
             },
@@ -198,7 +198,7 @@ impl Reader<'_> {
             }
             self.need_value(member)?;
         }
-        if self.options.compat == Compat::V1_0 {
+        if self.compat == Compat::V1_0 {
             self.drop_newer_phase_keys(&mut members);
         }
         let mut phase = Phase {
@@ -236,7 +236,7 @@ impl Reader<'_> {
             None => None,
         };
         let mut phase = Phase { origin: Some(self.text.origin(task.key_span.start)), ..Phase::default() };
-        let repeat = match self.options.compat {
+        let repeat = match self.compat {
             Compat::V1_0 => {
                 phase.repeat = written.unwrap_or(Repeat::Times(1));
                 Repeat::Forever

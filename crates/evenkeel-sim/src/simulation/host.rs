@@ -14,7 +14,10 @@ impl<O: Observer> Simulation<O> {
     pub(super) fn cpu_event(&mut self, kind: Kind, cpu: CpuId) -> Result<(), SimError> {
         match kind {
             Kind::Burst => return self.run_program(cpu),
-            Kind::Softirq => self.input(Input::Softirq { cpu }),
+            Kind::Softirq => {
+                self.owe(|costs| costs.softirq);
+                self.input(Input::Softirq { cpu });
+            }
             Kind::Resched => self.input(Input::Schedule { cpu }),
             Kind::Stopper => self.input(Input::StopperRun { cpu }),
             Kind::IdleEnter => self.enter_idle(cpu),
@@ -37,6 +40,7 @@ impl<O: Observer> Simulation<O> {
 
     /// An interrupt on `cpu`: on its way out it serves a pending reschedule, after the softirq.
     pub(super) fn interrupt(&mut self, cpu: CpuId, input: Input) {
+        self.owe(|costs| if matches!(input, Input::Tick { .. }) { costs.tick } else { costs.interrupt });
         self.input(input);
         let resched = Timer::Cpu(Kind::Resched, cpu);
         if self.timers.armed(resched).is_some_and(|time| time > self.now) {
@@ -148,6 +152,11 @@ impl<O: Observer> Simulation<O> {
                 Doing::Dead => Leaves::Ended,
                 Doing::Blocked => Leaves::Sleeping,
                 Doing::Next | Doing::Spinning(_) => Leaves::Runnable,
+                Doing::Working(left) => {
+                    let end = self.timers.armed(Timer::Cpu(Kind::Burst, cpu));
+                    *left = end.map_or(*left, |end| end.saturating_sub(self.now));
+                    Leaves::Runnable
+                }
                 Doing::Running(left) => {
                     *left = left.saturating_sub(done);
                     Leaves::Runnable
@@ -156,6 +165,7 @@ impl<O: Observer> Simulation<O> {
             (task, leaves)
         });
         self.meters.switched(self.now, cpu, leaves, next);
+        self.owe(|costs| costs.switch);
         self.watch(cpu);
         let idle_enter = Timer::Cpu(Kind::IdleEnter, cpu);
         if next.is_some() {

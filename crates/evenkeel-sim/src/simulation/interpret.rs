@@ -12,6 +12,7 @@ use super::{Doing, Simulation};
 use crate::error::SimError;
 use crate::program::{Clock, Level, Step};
 use crate::timers::{Kind, Timer};
+use crate::turns::Costs;
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::io::{Input, WakeContext};
 use evenkeel::observe::Observer;
@@ -53,6 +54,9 @@ impl<O: Observer> Simulation<O> {
         instance.pc += 1;
         let start = instance.start;
         let step = self.program(task).steps[pc];
+        if self.turn.is_some() && self.takes_work(cpu, task, pc, step) {
+            return Ok(Flow::Stop);
+        }
         match step {
             Step::Start => return Ok(self.sleep_until(cpu, task, start)),
             Step::Run(0) | Step::Spin(0) | Step::Sleep(0) => {}
@@ -212,6 +216,29 @@ impl<O: Observer> Simulation<O> {
         } else {
             *rounds = 0;
         }
+    }
+
+    /// Where work counts: whether the task has to do the work of `step` first, which it then begins.
+    fn takes_work(&mut self, cpu: CpuId, task: TaskId, pc: usize, step: Step) -> bool {
+        let Some(turn) = self.turn else { return false };
+        let Costs { fork, child, exit, block, .. } = turn.rules.costs;
+        let cost = match step {
+            Step::Fork(_) => fork,
+            Step::Start => child,
+            Step::Exit => exit,
+            Step::Sleep(_) | Step::Timer { .. } | Step::Lock(_) | Step::Take(_) => block,
+            Step::Wait { .. } | Step::Barrier(_) => block,
+            _ => 0,
+        };
+        let instance = &mut self.instances[task.index()];
+        if cost == 0 || core::mem::replace(&mut instance.work_done, false) {
+            return false;
+        }
+        instance.work_done = true;
+        instance.pc = pc as u32;
+        instance.doing = Doing::Working(cost);
+        self.arm_burst(cpu);
+        true
     }
 
     fn fork(&mut self, cpu: CpuId, task: TaskId, pc: usize, spec: u32) -> Result<(), SimError> {

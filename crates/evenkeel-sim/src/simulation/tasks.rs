@@ -17,6 +17,7 @@ impl<O: Observer> Simulation<O> {
         let state = &self.cpus[cpu.index()];
         let Some(task) = state.running else { return };
         let end = match self.instances[task.index()].doing {
+            Doing::Working(left) => state.burst_since.max(self.now) + left,
             Doing::Running(left) => state.burst_since.saturating_add(self.time_for(cpu, left)),
             Doing::Spinning(until) => until.max(state.burst_since),
             Doing::Next | Doing::Blocked | Doing::Dead => state.burst_since.max(self.now),
@@ -88,6 +89,7 @@ impl<O: Observer> Simulation<O> {
             nice,
             slice,
             allowed,
+            work_done: false,
             group,
         });
         self.timers.grow(self.instances.len());
@@ -122,6 +124,7 @@ impl<O: Observer> Simulation<O> {
         debug_assert_eq!(instance.doing, Doing::Blocked);
         instance.doing = Doing::Next;
         self.meters.woken(self.now, task);
+        self.owe(|costs| costs.wake);
         Input::Wake { cpu, task, context }
     }
 

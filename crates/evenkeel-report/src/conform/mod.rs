@@ -1,0 +1,2 @@
+//! Comparison of simulated runs with runs of real kernels.
+pub mod traces;
