@@ -67,8 +67,7 @@ fn traces_tell_the_conditions_of_their_boot() {
 
 /// What does not conform, and why.
 const KNOWN: [(&str, &str); 1] = [
-    // 2.1 % instead of 3.2: where pairs leave a CPU idle for some tens of microseconds, the emulator and the kernel's
-    // idle loop take time that is not modelled.
+    // 2.1 % instead of 3.2. The cause has not been found.
     ("6.12.117+deb12-amd64 c4t2 pingpong", "idle, %"),
 ];
 

@@ -11,9 +11,17 @@ use crate::observe::Observer;
 use crate::pelt::LOAD_AVG_MAX;
 use crate::queue_rules::LoadTracking;
 use crate::sched::Sched;
+use crate::time::Ns;
 
 /// From this utilisation on a CPU had no spare capacity: `((47742 - 1024) << 10) - 47742` (spec 2 §4.3).
 const FULLY_USED_UTIL_SUM: u32 = (((LOAD_AVG_MAX - 1024) << 10) - LOAD_AVG_MAX) as u32;
+
+/// How much PELT time passes in `delta` ns on a CPU of this capacity and frequency, each 1024 for the most; truncated twice, in
+/// this order (spec 2 §4.2).
+#[inline]
+fn slowed(delta: Ns, capacity: u64, frequency: u64) -> Ns {
+    (((delta * capacity) >> 10) * frequency) >> 10
+}
 
 impl<O: Observer> Sched<O> {
     /// Brings the clocks of `cpu` to the present.
@@ -30,7 +38,7 @@ impl<O: Observer> Sched<O> {
             rq.sync_idle_clock_pelt();
         } else {
             rq.clock_pelt += match self.rules.queues.load_tracking {
-                LoadTracking::SlowedTime => (delta * rq.arch_capacity) >> 10,
+                LoadTracking::SlowedTime => slowed(delta, rq.arch_capacity, 1024),
                 // Contributions are scaled instead.
                 LoadTracking::ScaledContributions => delta,
             };
@@ -54,5 +62,21 @@ impl crate::rq::Rq {
         self.clock_pelt = self.clock_task;
         self.clock_idle = self.clock;
         self.clock_pelt_idle = self.clock_pelt_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pelt_time_is_slower_on_small_and_slow_cpus() {
+        // Spec 2 §17.12.
+        assert_eq!(slowed(4_000_000, 1024, 1024), 4_000_000);
+        assert_eq!(slowed(4_000_000, 512, 1024), 2_000_000);
+        assert_eq!(slowed(4_000_000, 446, 768), 1_306_640);
+        assert_eq!(slowed(1000, 446, 768), 326);
+        assert_eq!(slowed(999, 333, 333), 105);
+        assert_eq!(FULLY_USED_UTIL_SUM, 47_791_490);
     }
 }

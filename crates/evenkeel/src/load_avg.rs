@@ -415,6 +415,9 @@ impl SchedAvg {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Kernel;
+    use crate::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
+    use crate::weight::LoadWeight;
 
     #[test]
     fn new_tasks_start_with_half_of_what_is_left() {
@@ -432,5 +435,49 @@ mod tests {
         }
         let by_weight = [1024, 335, 3121].map(|weight| initial_util(1024, 200, 2048, weight).unwrap());
         assert_eq!(by_weight, [99, 32, 304]);
+    }
+
+    #[test]
+    fn full_weights_give_a_new_task_half_of_what_is_left() {
+        // Spec 2 §17.10: utilisation 200, load 2048; with the full-resolution weights of up to v6.1.
+        let by_weight = [1024, 335, 3121].map(|weight| initial_util(1024, 200, 2048, weight << 10).unwrap());
+        assert_eq!(by_weight, [412; 3]);
+    }
+
+    #[test]
+    fn sums_are_made_to_fit_where_an_entity_joins() {
+        // Spec 2 §17.10: a queue 500 units into its period.
+        let joined = |kernel: &Kernel, load_avg: u64, util_avg: u64| {
+            let rules = Rules::of(kernel, 8);
+            let mut queue = CfsRq::new(CpuId(0));
+            queue.avg.period_contrib = 500;
+            let mut entity = Entity::new(LoadWeight::of_nice(0), 0);
+            (entity.avg.load_avg, entity.avg.util_avg) = (load_avg, util_avg);
+            queue.attach(&mut entity, &rules);
+            assert_eq!((queue.avg.load_avg, queue.avg.util_avg), (load_avg, util_avg));
+            (entity.avg.load_sum, entity.avg.util_sum)
+        };
+        for kernel in kernels::ALL {
+            assert_eq!(joined(kernel, 1024, 512), (47_218, 24_175_616), "{}", kernel.build);
+        }
+        for kernel in [&V6_1_192, &V6_12_117, &V6_18_15, &V7_2_13] {
+            assert_eq!(joined(kernel, 0, 0), (1, 0), "{}", kernel.build);
+        }
+        for kernel in [&V4_19_0, &V5_15_0] {
+            assert_eq!(joined(kernel, 0, 0), (0, 0), "{}", kernel.build);
+        }
+    }
+
+    #[test]
+    fn sums_follow_averages_as_the_kernel_has_it() {
+        // Spec 2 §9.2, by hand: 100 of an average of 300 leave, with 2 million of 9 million; the divider is 46718 + 500.
+        let taken = |removal: Removal| {
+            let (mut avg, mut sum) = (300, 9_000_000);
+            removal.take(&mut avg, &mut sum, (100, 2_000_000), MIN_DIVIDER + 500);
+            (avg, sum)
+        };
+        assert_eq!(taken(Removal::Subtract), (200, 7_000_000));
+        assert_eq!(taken(Removal::Recompute), (200, 200 * 47_218));
+        assert_eq!(taken(Removal::SubtractWithFloor), (200, 200 * 46_718));
     }
 }

@@ -459,4 +459,33 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn pressure_is_tracked_as_a_load() {
+        // Spec 2 §17.4: a pressure of 200, at ticks of 4 ms.
+        let mut avg = SchedAvg::default();
+        let pressure = Activity { load: 200, runnable: 200, running: true };
+        let rows = [(1, 15), (2, 30), (5, 67), (10, 112), (25, 174), (50, 196)];
+        for tick in 1..=50 {
+            step(&mut avg, tick * 4 * MS, pressure, 1);
+            if let Some(row) = rows.iter().find(|row| row.0 == tick) {
+                assert_eq!(avg.load_avg, row.1, "tick {tick}");
+            }
+        }
+    }
+
+    #[test]
+    fn interrupts_are_tracked_as_if_they_came_last() {
+        // Spec 2 §17.4: 1 ms of interrupts in the first 10 ms, half a millisecond in the next 4 ms; one recomputation each.
+        let mut avg = SchedAvg::default();
+        let mut irq = |until: u64, time: u64| {
+            let idle = avg.update_sum(until - time, BLOCKED);
+            if avg.update_sum(until, RUNNING) || idle {
+                avg.update_avg(1);
+            }
+            (avg.period_contrib, avg.util_sum, avg.util_avg)
+        };
+        assert_eq!(irq(10 * MS, MS), (549, 989_184, 20));
+        assert_eq!(irq(14 * MS, MS / 2), (359, 1_403_725, 29));
+    }
 }

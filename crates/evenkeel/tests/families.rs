@@ -3,10 +3,14 @@
 mod bench;
 
 use bench::{Bench, CPU, MS};
-use evenkeel::ids::{CpuId, TaskId};
-use evenkeel::io::{Input, WakeContext};
+use evenkeel::group::DEFAULT_SHARES;
+use evenkeel::ids::{CpuId, TaskId, TgId};
+use evenkeel::io::{FairPolicy, Input, WakeContext};
 use evenkeel::kernel::{Features, Kernel};
-use evenkeel::kernels::{V4_19_0, V5_15_0, V6_1_192, V6_18_15, V7_2_13};
+use evenkeel::kernels::{V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
+use evenkeel::mask::CpuMask;
+use evenkeel::pelt::SchedAvg;
+use evenkeel::task::TaskParams;
 
 /// The names of the three tasks of the timelines.
 fn name(tasks: &[TaskId; 3], task: Option<TaskId>) -> &'static str {
@@ -116,7 +120,7 @@ fn virtual_runtimes_are_relative_while_a_classic_task_migrates() {
             bench.sched.entity(waits).vruntime.wrapping_sub(bench.sched.queues()[cpu].zero_vruntime) as i64
         };
         let before = ahead(&bench, 0);
-        let allowed = evenkeel::mask::CpuMask::from_cpus(8, [CpuId(1)]);
+        let allowed = CpuMask::from_cpus(8, [CpuId(1)]);
         bench.sched.handle(24 * MS, Input::SetAffinity { cpu: CpuId(2), task: waits, allowed });
         while bench.sched.poll().is_some() {}
         assert_eq!(ahead(&bench, 1), before, "{}", kernel.build);
@@ -266,4 +270,26 @@ fn load_of_queued_tasks_is_told_apart_in_the_oldest_kernel() {
     bench.input(MS / 2, Input::Block { cpu: CPU });
     assert_eq!(bench.curr(), Some(b));
     assert_eq!((avg(&bench).load_avg, avg(&bench).runnable_avg), (2048, 1024));
+}
+
+#[test]
+fn a_new_task_in_an_empty_group_is_seen_at_the_root() {
+    // Spec 2 §17.10, second paragraph, in averages; the oldest kernel passes load on with another divider (§9.6).
+    for kernel in [&V5_15_0, &V6_1_192, &V6_12_117, &V6_18_15, &V7_2_13] {
+        let mut bench = Bench::new(kernel);
+        let group = bench.sched.new_group(TgId(0), "/a", DEFAULT_SHARES, false);
+        let allowed = CpuMask::from_cpus(8, [CPU]);
+        let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group };
+        let task = bench.sched.new_task(&params);
+        bench.input(0, Input::Fork { cpu: CPU, child: task });
+        let averages = |avg: &SchedAvg| (avg.load_avg, avg.util_avg);
+        let expected = (1024, 512);
+        assert_eq!(averages(&bench.sched.entity(task).avg), expected, "{}", kernel.build);
+        let tg = &bench.sched.groups()[group.index()];
+        assert_eq!(tg.load_avg, 1024, "{}", kernel.build);
+        let queue = &bench.sched.queues()[tg.queues[0].index()];
+        assert_eq!(averages(&queue.avg), expected, "{}", kernel.build);
+        assert_eq!(averages(&bench.sched.queues()[0].avg), expected, "{}", kernel.build);
+        assert_eq!(bench.sched.queues()[0].load_weight, 1_048_576, "{}", kernel.build);
+    }
 }

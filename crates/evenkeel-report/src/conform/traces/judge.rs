@@ -14,6 +14,14 @@
 //! | migrations | spinners, of which none is bound | a quarter; one member: a factor of 2 |
 //! | unevenness at the end | spinners of one nice value, of which none is bound | one task |
 //! | idle while overloaded, time until that ends, time until balanced, other migrations | nowhere | |
+//!
+//! **What agreement does and does not show.** The costs of the recorded machine ([`evenkeel_sim::Turns`]) were read off these
+//! recordings: that of going to sleep from `duty`, those of children from `burst`. So the idle shares of these two, and the
+//! switches of `pingpong`, are no independent evidence; `skew16`, `fork12` and `pinmix`, which hardly sleep or fork, are, and
+//! so is the published ensemble in the tests, recorded without probes of decisions. Three rules were settled with the
+//! recordings in view. Switches with threads of the kernel are left out (with them `burst` has 396 and 382 against our 330).
+//! Switches of mixed nice values are not judged (887 and 413 against our medians of 623 and 668). Small idle shares
+//! get half a point (`fork12`: 0.36 and 0.41 % against 0.14 and 0.12 %). Without these three, 29 of 36 would conform.
 use super::measure::Measures;
 use evenkeel_formats::conform::workload::{Behaviour, WorkloadSpec};
 use serde::Serialize;
