@@ -8,16 +8,19 @@ use evenkeel::balance::migrate::{
     CacheHeat, Candidate, Locality, NumaFaults, Refusal, can_migrate_task, migrate_degrades_locality,
     size_test, task_hot,
 };
+use evenkeel::balance::rules::TaskRules;
 use evenkeel::balance::source::SrcRq;
 use evenkeel::balance::stats::{SdStats, Search, nr_idle_scan};
 use evenkeel::balance::view::CpuRow;
 use evenkeel::ids::{CpuId, DomainId, GroupId};
+use evenkeel::kernel::Kernel;
 use evenkeel::kernels;
 use evenkeel::mask::CpuMask;
 use evenkeel::topology::{Domains, Machine, SdFlags};
 
 /// A level of a machine with a table of CPUs: what a decision needs.
 struct Case {
+    kernel: &'static Kernel,
     topo: Domains,
     rows: Vec<CpuRow>,
     level: &'static str,
@@ -28,9 +31,19 @@ struct Case {
 impl Case {
     /// `(nr, load, util, runnable)` per CPU; nr 0 is an idle CPU.
     fn new(machine: &Machine, level: &'static str, cpus: &[(u32, u64, u64, u64)]) -> Self {
+        Self::of(kernels::DEFAULT, machine, level, cpus)
+    }
+
+    fn of(
+        kernel: &'static Kernel,
+        machine: &Machine,
+        level: &'static str,
+        cpus: &[(u32, u64, u64, u64)],
+    ) -> Self {
         let row = |(i, &(nr, load, util, runnable))| CpuRow::busy(i as u32, nr, load, util, runnable);
         Self {
-            topo: Domains::build(machine, kernels::DEFAULT, 0).unwrap(),
+            kernel,
+            topo: Domains::build(machine, kernel, 0).unwrap(),
             rows: cpus.iter().enumerate().map(row).collect(),
             level,
             dst: 0,
@@ -93,6 +106,7 @@ impl Case {
         with(&Search {
             topo: &self.topo,
             view: self.rows.as_slice(),
+            rules: &self.kernel.balance,
             sd: self.sd(),
             dst_cpu: CpuId(self.dst),
             idle: self.idle,
@@ -123,13 +137,14 @@ impl Case {
     fn types(&self) -> Vec<GroupType> {
         self.decide(|search| {
             let groups = search.topo.ring(search.domain().groups);
-            groups
-                .map(|group| search.update_sg_lb_stats(group, search.is_local(group)).stats.group_type)
-                .collect()
+            let mut sds = search.new_stats();
+            groups.map(|group| search.visit(&mut sds, group).0.group_type).collect()
         })
     }
 }
 
+/// How tasks are chosen in the default kernel.
+const RULES: TaskRules = kernels::DEFAULT.balance.tasks;
 const IDLE: (u32, u64, u64, u64) = (0, 0, 0, 0);
 use GroupType::{AsymPacking, FullyBusy, HasSpare, MisfitTask, Overloaded, SmtBalance};
 use IdleType::{Idle, NewlyIdle, NotIdle};
@@ -172,7 +187,7 @@ fn an_idle_cache_takes_utilisation_from_an_overloaded_one() {
     let case = Case::new(&caches(2, 4), "PKG", &[IDLE, IDLE, IDLE, IDLE, busy, busy, busy, busy]);
     assert_eq!(case.types(), [HasSpare, Overloaded]);
     assert_eq!(case.outcome(), Ok((Util, 4096, Some(4))));
-    assert_eq!(size_test(Util, 500, false, false, 0, 4096), Ok(3596));
+    assert_eq!(size_test(RULES.size, Util, 500, false, false, 0, 4096), Ok(3596));
 }
 
 /// V4.
@@ -186,8 +201,8 @@ fn between_overloaded_groups_neither_crosses_the_average() {
     assert_eq!((sds.local_stat.avg_load, sds.busiest_stat.avg_load, sds.avg_load), (1536, 3072, 2218));
     assert_eq!(found.rule, GroupRule::BeyondTolerance);
     assert_eq!(case.outcome(), Ok((Load, 2728, Some(4))));
-    assert_eq!(size_test(Load, 1023, false, false, 0, 2728), Ok(1705));
-    assert_eq!(size_test(Load, 1535, false, false, 0, 1705), Ok(170));
+    assert_eq!(size_test(RULES.size, Load, 1023, false, false, 0, 2728), Ok(1705));
+    assert_eq!(size_test(RULES.size, Load, 1535, false, false, 0, 1705), Ok(170));
 }
 
 /// V5.
@@ -202,7 +217,7 @@ fn a_difference_of_exactly_imbalance_pct_is_tolerated() {
     assert_eq!(at(2107).src_group().0.local_stat.avg_load, 1800);
     assert_eq!(at(2107).outcome(), Ok((Load, 306, Some(2))));
     // 1052 is too big for 306, so is half of it after one failure, but not a quarter after two.
-    let fits = |failed| size_test(Load, 1052, false, false, failed, 306);
+    let fits = |failed| size_test(RULES.size, Load, 1052, false, false, failed, 306);
     assert_eq!([fits(0), fits(1), fits(2)], [Err(Refusal::TooBig), Err(Refusal::TooBig), Ok(-746)]);
 }
 
@@ -417,22 +432,25 @@ fn a_cache_hot_task_moves_after_enough_failures() {
         cookie_mismatch: false,
         since_exec,
     };
-    assert!(task_hot(&heat(200_000, false)));
-    assert!(!task_hot(&heat(500_000, false)), "the limit itself is cold");
-    assert!(!task_hot(&heat(200_000, true)), "threads of a core share its caches");
-    assert!(task_hot(&CacheHeat { migration_cost: u32::MAX, ..heat(i64::MAX, false) }));
-    assert!(!task_hot(&CacheHeat { migration_cost: 0, ..heat(0, false) }));
-    assert!(task_hot(&CacheHeat { buddy: true, migration_cost: 0, ..heat(0, false) }));
-    assert!(!task_hot(&CacheHeat { buddy: true, idle_policy: true, ..heat(0, false) }));
+    assert!(task_hot(&RULES, &heat(200_000, false)));
+    assert!(!task_hot(&RULES, &heat(500_000, false)), "the limit itself is cold");
+    assert!(!task_hot(&RULES, &heat(200_000, true)), "threads of a core share its caches");
+    assert!(task_hot(&RULES, &CacheHeat { migration_cost: u32::MAX, ..heat(i64::MAX, false) }));
+    assert!(!task_hot(&RULES, &CacheHeat { migration_cost: 0, ..heat(0, false) }));
+    assert!(task_hot(&RULES, &CacheHeat { buddy: true, migration_cost: 0, ..heat(0, false) }));
+    assert!(!task_hot(&RULES, &CacheHeat { buddy: true, idle_policy: true, ..heat(0, false) }));
     let hot = Candidate {
-        throttled: false,
+        delayed: false,
+        src_throttled: false,
+        dst_throttled: false,
+        ineligible: false,
         percpu_kthread: false,
         allowed: true,
         on_cpu: false,
         locality: Locality::Unaffected,
         hot: true,
     };
-    let verdict = |failed| can_migrate_task(&hot, LbFlags::empty(), failed, 1);
+    let verdict = |failed| can_migrate_task(&RULES, &hot, LbFlags::empty(), Task, [failed, 1]);
     assert_eq!(
         [verdict(0), verdict(1), verdict(2)],
         [Err(Refusal::CacheHot), Err(Refusal::CacheHot), Ok(true)]
@@ -442,14 +460,17 @@ fn a_cache_hot_task_moves_after_enough_failures() {
 #[test]
 fn the_rules_on_a_task_apply_in_the_kernels_order() {
     let movable = Candidate {
-        throttled: false,
+        delayed: false,
+        src_throttled: false,
+        dst_throttled: false,
+        ineligible: false,
         percpu_kthread: false,
         allowed: true,
         on_cpu: false,
         locality: Locality::Unaffected,
         hot: false,
     };
-    let verdict = |task: Candidate, flags| can_migrate_task(&task, flags, 0, 1);
+    let verdict = |task: Candidate, flags| can_migrate_task(&RULES, &task, flags, Task, [0, 1]);
     assert_eq!(verdict(movable, LbFlags::empty()), Ok(false));
     let pinned = Candidate { allowed: false, on_cpu: true, ..movable };
     assert_eq!(verdict(pinned, LbFlags::empty()), Err(Refusal::Pinned), "before running");
@@ -461,7 +482,7 @@ fn the_rules_on_a_task_apply_in_the_kernels_order() {
     assert_eq!(verdict(nearer, LbFlags::empty()), Ok(false), "nearer to its memory beats hot");
     let farther = Candidate { locality: Locality::Degrades, ..movable };
     assert_eq!(verdict(farther, LbFlags::empty()), Err(Refusal::DegradesLocality));
-    let throttled = Candidate { throttled: true, ..pinned };
+    let throttled = Candidate { src_throttled: true, ..pinned };
     assert_eq!(verdict(throttled, LbFlags::empty()), Err(Refusal::Throttled));
     let kthread = Candidate { percpu_kthread: true, ..pinned };
     assert_eq!(verdict(kthread, LbFlags::empty()), Err(Refusal::PerCpuKthread));
@@ -477,7 +498,7 @@ fn a_task_stays_near_its_memory_unless_the_cpu_would_idle() {
         src_weight: 100,
         dst_weight: 99,
     };
-    let ask = |faults: NumaFaults, idle| migrate_degrades_locality(Some(&faults), idle);
+    let ask = |faults: NumaFaults, idle| migrate_degrades_locality(&RULES, Some(&faults), idle);
     assert_eq!(ask(faults, NotIdle), Locality::Degrades);
     assert_eq!(ask(NumaFaults { dst_weight: 100, ..faults }, NotIdle), Locality::Improves);
     assert_eq!(ask(faults, Idle), Locality::Unaffected);
@@ -486,7 +507,7 @@ fn a_task_stays_near_its_memory_unless_the_cpu_would_idle() {
     let home = NumaFaults { src_is_preferred: true, ..faults };
     assert_eq!(ask(home, Idle), Locality::Degrades, "others on the source do not prefer it");
     assert_eq!(ask(NumaFaults { src_nr_preferred_running: 3, ..home }, Idle), Locality::Unaffected);
-    assert_eq!(migrate_degrades_locality(None, NotIdle), Locality::Unaffected);
+    assert_eq!(migrate_degrades_locality(&RULES, None, NotIdle), Locality::Unaffected);
 }
 
 #[test]
@@ -500,12 +521,16 @@ fn queues_are_classed_by_where_their_tasks_prefer_to_be() {
 
 #[test]
 fn light_tasks_are_skipped_only_with_lb_min_and_before_a_failure() {
-    assert_eq!(size_test(Load, 15, false, true, 0, 100), Err(Refusal::TooLight));
-    assert_eq!(size_test(Load, 15, false, true, 1, 100), Ok(85));
-    assert_eq!(size_test(Load, 15, false, false, 0, 100), Ok(85));
-    assert_eq!(size_test(Misfit, 1, true, false, 0, 1), Err(Refusal::FitsSource));
-    assert_eq!(size_test(Misfit, 1, false, false, 0, 1), Ok(0));
-    assert_eq!(size_test(Load, 1 << 40, false, false, 64, 1), Ok(1 - (1 << 40)), "the shift is bounded");
+    assert_eq!(size_test(RULES.size, Load, 15, false, true, 0, 100), Err(Refusal::TooLight));
+    assert_eq!(size_test(RULES.size, Load, 15, false, true, 1, 100), Ok(85));
+    assert_eq!(size_test(RULES.size, Load, 15, false, false, 0, 100), Ok(85));
+    assert_eq!(size_test(RULES.size, Misfit, 1, true, false, 0, 1), Err(Refusal::FitsSource));
+    assert_eq!(size_test(RULES.size, Misfit, 1, false, false, 0, 1), Ok(0));
+    assert_eq!(
+        size_test(RULES.size, Load, 1 << 40, false, false, 64, 1),
+        Ok(1 - (1 << 40)),
+        "the shift is bounded"
+    );
 }
 
 /// A busiest group below the average of its domain, because a third group holds one very heavy task.

@@ -111,6 +111,8 @@ pub fn queue_verdict(verdict: QueueVerdict) -> &'static str {
 pub fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Throttled => "its group is throttled [7.3-1]",
+        Refusal::Delayed => "it sleeps and only waits to be taken off its queue [7.3-a]",
+        Refusal::Ineligible => "it had more than its share and would have to wait there [7.3-c]",
         Refusal::PerCpuKthread => "it is a kernel thread of its CPU [7.3-2]",
         Refusal::Pinned => "it may not run there: affinity [7.3-3]",
         Refusal::Running => "it is running [7.3-5]",
@@ -129,6 +131,7 @@ pub fn outcome(outcome: PassOutcome) -> &'static str {
         PassOutcome::NotOurTurn => "Not this CPU's turn: nothing was looked at.",
         PassOutcome::NoSrcGroup => "Balanced: there was no group to take from.",
         PassOutcome::NoSrcQueue => "Balanced: the group had no CPU to take from.",
+        PassOutcome::Serialized => "Another CPU is balancing this level.",
         PassOutcome::AllPinned => "All tasks there are pinned elsewhere.",
         PassOutcome::Failed => "Work was found, but none of it could be moved.",
         PassOutcome::ActiveBalance => "None could be moved, so the running task is to be pushed.",

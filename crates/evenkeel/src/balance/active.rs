@@ -8,11 +8,13 @@
 //! In the kernel: `need_active_balance()`, `active_load_balance_cpu_stop()` (spec 3 §8.1, §8.2).
 use super::env::{IdleType, LbEnv, LbFlags, MigrationType};
 use super::event::BalanceEvent;
+use super::rules::ActiveRule;
 use super::stats::Search;
 use super::view::CpuView;
 use crate::ids::{CpuId, DomainId};
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
+use crate::topology::SdFlags;
 
 /// Why a running task is to be pushed (spec 3 §8.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,29 +32,43 @@ pub enum ActiveReason {
 impl<V: CpuView + ?Sized> Search<'_, V> {
     /// Whether the task running on `src` is to be pushed to the destination, and why.
     pub fn need_active_balance(&self, src: CpuId, migration_type: MigrationType) -> Option<ActiveReason> {
-        let domain = self.domain();
-        if self.asym_active_balance(src) {
+        let (domain, rule) = (self.domain(), self.rules.tasks.active);
+        if self.asym_active_balance(rule, src) {
             return Some(ActiveReason::AsymPacking);
         }
-        let patience = domain.cache_nice_tries + 2;
-        if migration_type == MigrationType::Task && domain.nr_balance_failed > patience {
-            return Some(ActiveReason::Failures);
-        }
+        let failed = domain.nr_balance_failed > domain.cache_nice_tries + 2;
         let (src_capacity, dst_capacity) = (self.view.capacity_of(src), self.view.capacity_of(self.dst_cpu));
-        if self.idle.is_idle()
+        let reduced = self.idle.is_idle()
             && self.sched_reduced_capacity(src)
-            && src_capacity * u64::from(domain.imbalance_pct) < dst_capacity * 100
-        {
-            return Some(ActiveReason::ReducedCapacity);
+            && src_capacity * u64::from(domain.imbalance_pct) < dst_capacity * 100;
+        let (counts, misfit) = match rule {
+            ActiveRule::Classic => (true, false),
+            ActiveRule::Preferred | ActiveRule::PreferredCore => {
+                (migration_type == MigrationType::Task, migration_type == MigrationType::Misfit)
+            }
+        };
+        if failed && counts {
+            Some(ActiveReason::Failures)
+        } else if reduced {
+            Some(ActiveReason::ReducedCapacity)
+        } else {
+            misfit.then_some(ActiveReason::Misfit)
         }
-        (migration_type == MigrationType::Misfit).then_some(ActiveReason::Misfit)
     }
 
     /// The destination is preferred, or the source's core has a busy sibling and may be helped by anyone.
-    fn asym_active_balance(&self, src: CpuId) -> bool {
-        self.idle.is_idle()
-            && self.sched_use_asym_prio(self.dst_cpu)
-            && (self.sched_asym_prefer(self.dst_cpu, src) || !self.sched_use_asym_prio(src))
+    fn asym_active_balance(&self, rule: ActiveRule, src: CpuId) -> bool {
+        let packing = self.domain().flags.contains(SdFlags::ASYM_PACKING);
+        let preferred = self.sched_asym_prefer(self.dst_cpu, src);
+        match rule {
+            ActiveRule::Classic => self.idle == IdleType::NewlyIdle && packing && preferred,
+            ActiveRule::Preferred => self.idle.is_idle() && packing && preferred,
+            ActiveRule::PreferredCore => {
+                self.idle.is_idle()
+                    && self.sched_use_asym_prio(self.dst_cpu)
+                    && (preferred || !self.sched_use_asym_prio(src))
+            }
+        }
     }
 }
 

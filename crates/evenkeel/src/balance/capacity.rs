@@ -6,6 +6,7 @@
 //!
 //! In the kernel: `update_group_capacity()`, `update_cpu_capacity()`, `scale_rt_capacity()` (spec 3 §4.2, spec 1
 //! §8.4). There are no real-time and deadline tasks, interrupts or pressure in the core yet: those inputs are 0.
+use super::rules::Pressure;
 use crate::ids::{CpuId, DomainId};
 use crate::observe::Observer;
 use crate::sched::Sched;
@@ -26,9 +27,12 @@ pub struct CapacityUse {
 }
 
 /// What is left of `arch_capacity` for fair tasks, at least 1.
-pub fn scale_rt_capacity(arch_capacity: u64, by: &CapacityUse) -> u64 {
-    let max = arch_capacity.saturating_sub(by.pressure);
-    let used = by.rt + by.dl;
+pub fn scale_rt_capacity(rule: Pressure, arch_capacity: u64, by: &CapacityUse) -> u64 {
+    let (max, used) = match rule {
+        Pressure::Ignored => (arch_capacity, by.rt + by.dl),
+        Pressure::IsUsed => (arch_capacity, by.rt + by.dl + by.pressure),
+        Pressure::LowersMaximum => (arch_capacity.saturating_sub(by.pressure), by.rt + by.dl),
+    };
     if by.irq >= max || used >= max {
         return 1;
     }
@@ -76,11 +80,12 @@ impl<O: Observer> Sched<O> {
         };
         let sums = match child {
             None => {
+                let rule = self.kernel.balance.groups.pressure;
                 let rq = &mut self.rqs[cpu.index()];
-                rq.cpu_capacity = scale_rt_capacity(rq.arch_capacity, &CapacityUse::default());
+                rq.cpu_capacity = scale_rt_capacity(rule, rq.arch_capacity, &CapacityUse::default());
                 Sums::of_cpu(rq.cpu_capacity)
             }
-            Some(child) if self.topo.domains[child.index()].flags.contains(SdFlags::OVERLAP) => {
+            Some(child) if self.topo.domains[child.index()].flags.contains(SdFlags::NUMA) => {
                 let span = self.topo.groups[first.index()].span.iter();
                 Sums::over(span.map(|cpu| Sums::of_cpu(self.rqs[cpu.index()].cpu_capacity)))
             }

@@ -9,6 +9,7 @@
 use super::classify::GroupType;
 use super::env::MigrationType;
 use super::imbalance::Imbalance;
+use super::rules::{BiggerCpus, MisfitCandidates, SameClass, SiblingImbalance};
 use super::stats::{SdStats, Search, SgStats};
 use super::view::{CpuView, capacity_greater};
 use crate::ids::GroupId;
@@ -103,33 +104,66 @@ pub struct SrcGroup {
 impl<V: CpuView + ?Sized> Search<'_, V> {
     /// Whether `stats` of `id` are busier than those of the busiest group so far (spec 3 §5.1).
     pub fn update_sd_pick_busiest(&self, sds: &SdStats, id: GroupId, stats: &SgStats) -> Pick {
-        let (group, busiest) = (self.group(id), &sds.busiest_stat);
+        let (group, busiest, rules) = (self.group(id), &sds.busiest_stat, &self.rules.choice);
         let sgc = &self.topo.capacities[group.sgc.index()];
         let dst_capacity = self.view.capacity_of(self.dst_cpu);
         let asym_level = self.domain().flags.contains(SdFlags::ASYM_CPUCAPACITY);
         if stats.sum_h_nr_running == 0 {
             return Pick::Refused(PickRule::NoFairTask);
         }
-        if asym_level && stats.group_type == GroupType::MisfitTask {
-            let helps = sds.dst_core_idle
-                && capacity_greater(dst_capacity, sgc.max_capacity)
+        if stats.group_type == GroupType::MisfitTask {
+            let helps = capacity_greater(dst_capacity, sgc.max_capacity)
                 && sds.local_stat.group_type == GroupType::HasSpare;
-            if !helps {
+            let refused = match rules.misfit {
+                MisfitCandidates::SmallerCpus => !helps,
+                MisfitCandidates::SmallerCpusOfUnequal => asym_level && !helps,
+                MisfitCandidates::SmallerCpusForIdleCore => asym_level && !(helps && sds.dst_core_idle),
+            };
+            if refused {
                 return Pick::Refused(PickRule::MisfitNotForUs);
             }
         }
-        if asym_level
+        let bigger = asym_level
             && stats.group_type <= GroupType::FullyBusy
-            && capacity_greater(sgc.min_capacity, dst_capacity)
-        {
+            && capacity_greater(sgc.min_capacity, dst_capacity);
+        if bigger && rules.bigger_cpus == BiggerCpus::First {
             return Pick::Refused(PickRule::BiggerCpus);
         }
         let (taken, rule) = if stats.group_type == busiest.group_type {
-            self.same_type(sds, id, stats)
+            match rules.same_class {
+                SameClass::LoadThenIdle => self.same_type_without_cores(sds, id, stats),
+                SameClass::KnowsCores => self.same_type(sds, id, stats),
+            }
         } else {
             (stats.group_type > busiest.group_type, PickRule::Type)
         };
+        if taken && bigger && matches!(rule, PickRule::Busy | PickRule::Spare) {
+            return Pick::Refused(PickRule::BiggerCpus);
+        }
         if taken { Pick::Taken(rule) } else { Pick::Refused(rule) }
+    }
+
+    /// Rule 5 of kernels that take cores for groups like others.
+    fn same_type_without_cores(&self, sds: &SdStats, id: GroupId, stats: &SgStats) -> (bool, PickRule) {
+        let busiest = &sds.busiest_stat;
+        match stats.group_type {
+            GroupType::Overloaded => (stats.avg_load > busiest.avg_load, PickRule::AvgLoad),
+            GroupType::Imbalanced => (false, PickRule::FirstImbalanced),
+            GroupType::AsymPacking => {
+                let priority = |group: GroupId| self.view.asym_priority(self.group(group).asym_prefer_cpu);
+                let lower = sds.busiest.is_none_or(|busiest| priority(id) <= priority(busiest));
+                (lower, PickRule::AsymPriority)
+            }
+            GroupType::MisfitTask => {
+                (stats.group_misfit_task_load >= busiest.group_misfit_task_load, PickRule::MisfitLoad)
+            }
+            GroupType::FullyBusy => (stats.avg_load > busiest.avg_load, PickRule::Busy),
+            GroupType::SmtBalance | GroupType::HasSpare => {
+                let taken = stats.idle_cpus < busiest.idle_cpus
+                    || stats.idle_cpus == busiest.idle_cpus && stats.sum_nr_running > busiest.sum_nr_running;
+                (taken, PickRule::Spare)
+            }
+        }
     }
 
     /// Rule 5: the candidate is of the same class as the busiest so far.
@@ -172,6 +206,9 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
     pub fn sibling_imbalance(&self, sds: &SdStats) -> i64 {
         let (local, busiest) = (&sds.local_stat, &sds.busiest_stat);
         let (Some(local_group), Some(busiest_group)) = (sds.local, sds.busiest) else { return 0 };
+        if self.rules.choice.sibling_imbalance == SiblingImbalance::Tasks {
+            return i64::from(busiest.sum_nr_running.saturating_sub(local.sum_nr_running));
+        }
         if !self.idle.is_idle() || busiest.sum_nr_running == 0 {
             return 0;
         }
@@ -195,6 +232,9 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
 
     /// The rule that decides, and whether it forces a move.
     fn compare(&self, sds: &mut SdStats) -> (GroupRule, bool) {
+        if self.energy_aware && self.rules.choice.energy_first {
+            return (GroupRule::EnergyAware, false);
+        }
         let Some(busiest_group) = sds.busiest else { return (GroupRule::NoBusiest, false) };
         let local_smt = sds.local.is_some_and(|group| self.is_smt(group));
         let busiest_smt = self.is_smt(busiest_group);
@@ -271,9 +311,11 @@ pub fn sibling_imbalance(local: [u32; 2], busiest: [u32; 2]) -> i64 {
     if tasks <= 1 && local_tasks == 0 && busiest_tasks > 1 { 2 } else { tasks }
 }
 
+/// The difference that is tolerated between memory nodes, tasks.
+pub(super) const NUMA_IMBALANCE_MIN: i64 = 2;
+
 /// Between memory nodes a difference of two tasks is tolerated while the destination has few (spec 3 §5.4 F).
 pub fn adjust_numa_imbalance(imbalance: i64, dst_running: u32, imb_numa_nr: u32) -> i64 {
-    const NUMA_IMBALANCE_MIN: i64 = 2;
     if dst_running <= imb_numa_nr && imbalance <= NUMA_IMBALANCE_MIN { 0 } else { imbalance }
 }
 

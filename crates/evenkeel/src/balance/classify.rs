@@ -62,9 +62,10 @@ pub fn group_has_capacity(imbalance_pct: u32, stats: &SgStats) -> bool {
     stats.group_capacity * 100 > stats.group_util * pct
 }
 
-/// The class of a group; `imbalance` says that affinities kept its inner level from being balanced.
-pub fn group_classify(imbalance_pct: u32, imbalance: bool, stats: &SgStats) -> GroupType {
-    if group_is_overloaded(imbalance_pct, stats) {
+/// The class of a group; `imbalance` says that affinities kept its inner level from being balanced, `may_overload`
+/// that nothing speaks against calling it overloaded.
+pub fn group_classify(imbalance_pct: u32, imbalance: bool, may_overload: bool, stats: &SgStats) -> GroupType {
+    if may_overload && group_is_overloaded(imbalance_pct, stats) {
         GroupType::Overloaded
     } else if imbalance {
         GroupType::Imbalanced

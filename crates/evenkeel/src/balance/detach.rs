@@ -5,6 +5,7 @@
 use super::env::{IdleType, LbEnv, LbFlags, MigrationType};
 use super::event::{BalanceEvent, TaskVerdict};
 use super::migrate::{CacheHeat, Candidate, Locality, Refusal, can_migrate_task, size_test, task_hot};
+use super::rules::{CountsHot, HotBuddies, TaskSize};
 use crate::ids::{CpuId, TaskId};
 use crate::io::FairPolicy;
 use crate::kernel::Features;
@@ -15,7 +16,7 @@ impl<O: Observer> Sched<O> {
     /// Detaches tasks of the source until the imbalance is settled; how many (spec 3 §7.2).
     pub(super) fn detach_tasks(&mut self, env: &mut LbEnv) -> u32 {
         let src = env.src_cpu.index();
-        if self.rqs[src].nr_running <= 1 {
+        if self.kernel.balance.tasks.leaves_single_task && self.rqs[src].nr_running <= 1 {
             env.flags.remove(LbFlags::ALL_PINNED);
             return 0;
         }
@@ -63,15 +64,18 @@ impl<O: Observer> Sched<O> {
         let mut verdict = self.can_migrate_task(env, task).map(|hot| (hot, 0));
         if let Ok((hot, _)) = verdict {
             amount = match env.migration_type {
+                MigrationType::Load if self.kernel.balance.tasks.size == TaskSize::HalfLoad => {
+                    self.task_h_load(task)
+                }
                 MigrationType::Load => self.task_h_load(task).max(1),
                 MigrationType::Util => self.task_util_est(task),
                 MigrationType::Task | MigrationType::Misfit => 1,
             };
-            let lb_min = self.feat(Features::LB_MIN);
+            let (size, lb_min) = (self.kernel.balance.tasks.size, self.feat(Features::LB_MIN));
             let fits = self.task_fits_cpu(task, self.tasks[task].cpu);
-            verdict = size_test(env.migration_type, amount, fits, lb_min, failed, env.imbalance)
+            verdict = size_test(size, env.migration_type, amount, fits, lb_min, failed, env.imbalance)
                 .map(|rest| (hot, rest));
-            if verdict.is_err() && hot {
+            if verdict.is_err() && self.tasks[task].sched_task_hot {
                 self.tasks[task].nr_failed_migrations_hot += 1;
             }
         }
@@ -90,16 +94,20 @@ impl<O: Observer> Sched<O> {
         let domain = &self.topo.domains[env.sd.index()];
         let (failed, tries) = (domain.nr_balance_failed, domain.cache_nice_tries);
         let candidate = Candidate {
-            throttled: false,
+            delayed: self.entity(task).sched_delayed,
+            src_throttled: false,
+            dst_throttled: false,
+            ineligible: self.is_ineligible_on(task, env.dst_cpu),
             percpu_kthread: false,
             allowed: self.tasks[task].allowed.contains(env.dst_cpu),
             on_cpu: self.task_on_cpu(task),
             locality: Locality::Unaffected,
-            hot: task_hot(&self.cache_heat(env, task)),
+            hot: task_hot(&self.kernel.balance.tasks, &self.cache_heat(env, task)),
         };
-        let verdict = can_migrate_task(&candidate, env.flags, failed, tries);
+        let rules = &self.kernel.balance.tasks;
+        let verdict = can_migrate_task(rules, &candidate, env.flags, env.migration_type, [failed, tries]);
         match verdict {
-            Err(Refusal::Throttled | Refusal::PerCpuKthread) => {}
+            Err(Refusal::Throttled | Refusal::PerCpuKthread | Refusal::Delayed | Refusal::Ineligible) => {}
             Err(Refusal::Pinned) => self.note_pinned(env, task),
             Err(Refusal::Running) => {
                 env.flags.remove(LbFlags::ALL_PINNED);
@@ -111,25 +119,48 @@ impl<O: Observer> Sched<O> {
             }
             Ok(hot) => {
                 env.flags.remove(LbFlags::ALL_PINNED);
-                self.tasks[task].sched_task_hot = hot;
+                match rules.counts_hot {
+                    CountsHot::WhenMoved => self.tasks[task].sched_task_hot = hot,
+                    CountsHot::WhenMovable if hot => self.count_hot(env, task),
+                    CountsHot::WhenMovable => {}
+                }
             }
         }
         verdict
     }
 
+    /// A cache-hot task moves all the same.
+    fn count_hot(&mut self, env: &LbEnv, task: TaskId) {
+        self.tasks[task].nr_forced_migrations += 1;
+        let counters = self.lb_counters(env);
+        counters.hot_gained = counters.hot_gained.wrapping_add(1);
+    }
+
+    /// Whether the task is ahead of others of its queue and its group has tasks on `cpu` (spec 3 §7.3-c).
+    fn is_ineligible_on(&self, task: TaskId, cpu: CpuId) -> bool {
+        let rules = &self.kernel.balance.tasks;
+        if !rules.filters_ineligible || !self.feat(Features::PLACE_LAG) {
+            return false;
+        }
+        let entity = self.entity(task);
+        let queue = &self.queues[entity.cfs_rq.index()];
+        let there = self.groups[queue.group.index()].queues[cpu.index()];
+        self.queues[there.index()].nr_running != 0 && !queue.eligible(&self.entities, entity.vruntime)
+    }
+
     /// The task may not run on the destination; perhaps on another CPU for which this pass may act.
     fn note_pinned(&mut self, env: &mut LbEnv, task: TaskId) {
-        let task = &mut self.tasks[task];
-        task.nr_failed_migrations_affine += 1;
+        self.tasks[task].nr_failed_migrations_affine += 1;
         env.flags.insert(LbFlags::SOME_PINNED);
         let no_alternative = LbFlags::DST_PINNED | LbFlags::ACTIVE_LB;
         if env.idle == IdleType::NewlyIdle || env.flags.intersects(no_alternative) {
             return;
         }
         let group = &self.topo.groups[self.topo.domains[env.sd.index()].groups.index()];
-        let dst_grpmask = &self.topo.capacities[group.sgc.index()].balance_mask;
+        let dst_grpmask = self.stand_ins(group);
         let cpus = &self.scratch.lb_cpus;
-        let other = dst_grpmask.iter().find(|&cpu| cpus.contains(cpu) && task.allowed.contains(cpu));
+        let other =
+            dst_grpmask.iter().find(|&cpu| cpus.contains(cpu) && self.tasks[task].allowed.contains(cpu));
         if let Some(cpu) = other {
             env.flags.insert(LbFlags::DST_PINNED);
             env.new_dst_cpu = cpu;
@@ -143,7 +174,10 @@ impl<O: Observer> Sched<O> {
         let queue = &self.queues[self.entities[se.index()].cfs_rq.index()];
         let buddy = self.feat(Features::CACHE_HOT_BUDDY)
             && self.rqs[env.dst_cpu.index()].nr_running != 0
-            && queue.next == Some(se);
+            && match self.kernel.balance.tasks.hot_buddies {
+                HotBuddies::Next => queue.next == Some(se),
+                HotBuddies::NextAndLast => queue.next == Some(se) || queue.last == Some(se),
+            };
         CacheHeat {
             fair: true,
             idle_policy: self.tasks[task].policy == FairPolicy::Idle,
@@ -163,9 +197,7 @@ impl<O: Observer> Sched<O> {
     /// Takes the task off its queue and assigns it to the destination (spec 3 §7.5).
     fn detach_task(&mut self, env: &mut LbEnv, task: TaskId, reason: MigrateReason) {
         if core::mem::take(&mut self.tasks[task].sched_task_hot) {
-            self.tasks[task].nr_forced_migrations += 1;
-            let counters = self.lb_counters(env);
-            counters.hot_gained = counters.hot_gained.wrapping_add(1);
+            self.count_hot(env, task);
         }
         self.deactivate_task(task);
         self.set_task_cpu(task, env.dst_cpu, reason);

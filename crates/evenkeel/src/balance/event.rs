@@ -62,6 +62,8 @@ pub enum PassOutcome {
     Moved,
     /// Another CPU balances for this group.
     NotOurTurn,
+    /// Another CPU is balancing a serialised level.
+    Serialized,
     /// No source group.
     NoSrcGroup,
     /// No source queue.

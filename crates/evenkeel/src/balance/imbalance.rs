@@ -7,9 +7,10 @@
 //!
 //! In the kernel: `calculate_imbalance()` (spec 3 §5.4). Two quirks of C's types are kept: the difference of idle
 //! CPUs is computed in 32 bits without sign, and a busiest group below the domain's average wraps.
-use super::choose::adjust_numa_imbalance;
+use super::choose::{NUMA_IMBALANCE_MIN, adjust_numa_imbalance};
 use super::classify::GroupType;
 use super::env::MigrationType;
+use super::rules::{MisfitAmount, NumaTolerance};
 use super::stats::{SdStats, Search};
 use super::view::CpuView;
 use crate::topology::SdFlags;
@@ -37,12 +38,16 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         let busiest = &sds.busiest_stat;
         let flags = self.domain().flags;
         match busiest.group_type {
-            GroupType::MisfitTask if flags.contains(SdFlags::ASYM_CPUCAPACITY) => Imbalance::new(Misfit, 1),
-            GroupType::MisfitTask => Imbalance::new(Load, busiest.group_misfit_task_load as i64),
+            GroupType::MisfitTask => match self.rules.choice.misfit_amount {
+                MisfitAmount::OneTaskOrLoad if !flags.contains(SdFlags::ASYM_CPUCAPACITY) => {
+                    Imbalance::new(Load, busiest.group_misfit_task_load as i64)
+                }
+                MisfitAmount::OneTask | MisfitAmount::OneTaskOrLoad => Imbalance::new(Misfit, 1),
+            },
             GroupType::AsymPacking => Imbalance::new(Task, i64::from(busiest.sum_h_nr_running)),
             GroupType::SmtBalance | GroupType::Imbalanced => Imbalance::new(Task, 1),
             _ if sds.local_stat.group_type == GroupType::HasSpare => self.fill_spare_capacity(sds),
-            _ => even_out_load(sds),
+            _ => even_out_load(sds, self.rules.choice.stops_at_average),
         }
     }
 
@@ -57,20 +62,30 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             }
             return Imbalance::new(MigrationType::Util, spare as i64);
         }
-        let mut tasks = if busiest.group_weight == 1 || sds.prefer_sibling {
+        let tasks = if busiest.group_weight == 1 || sds.prefer_sibling {
             self.sibling_imbalance(sds)
         } else {
             i64::from(local.idle_cpus.wrapping_sub(busiest.idle_cpus))
         };
-        if domain.flags.contains(SdFlags::NUMA) {
-            tasks = adjust_numa_imbalance(tasks, local.sum_nr_running + 1, domain.imb_numa_nr);
-        }
-        Imbalance::new(MigrationType::Task, tasks >> 1)
+        let tolerates = domain.flags.contains(SdFlags::NUMA);
+        let half = match self.rules.choice.numa_tolerance {
+            NumaTolerance::QuarterOfBusiest => {
+                let few = (busiest.sum_nr_running as i32) < (busiest.group_weight >> 2) as i32;
+                if tolerates && few && tasks >> 1 <= NUMA_IMBALANCE_MIN { 0 } else { tasks >> 1 }
+            }
+            NumaTolerance::ImbNumaNr if tolerates => {
+                adjust_numa_imbalance(tasks, local.sum_nr_running + 1, domain.imb_numa_nr) >> 1
+            }
+            NumaTolerance::ImbNumaNr => tasks >> 1,
+        };
+        Imbalance::new(MigrationType::Task, half)
     }
 }
 
 /// Neither group has spare capacity: G and H. Fills the averages of the local group and of the domain.
-fn even_out_load(sds: &mut SdStats) -> Imbalance {
+///
+/// Kernels that do not stop at the average let what the local group lacks wrap: then what the busiest can give decides.
+fn even_out_load(sds: &mut SdStats, stops_at_average: bool) -> Imbalance {
     if sds.local_stat.group_type < GroupType::Overloaded {
         let local = &mut sds.local_stat;
         local.avg_load = local.group_load * 1024 / local.group_capacity;
@@ -78,7 +93,7 @@ fn even_out_load(sds: &mut SdStats) -> Imbalance {
             return Imbalance::NONE;
         }
         sds.avg_load = sds.total_load * 1024 / sds.total_capacity;
-        if local.avg_load >= sds.avg_load {
+        if stops_at_average && local.avg_load >= sds.avg_load {
             return Imbalance::NONE;
         }
     }

@@ -10,12 +10,17 @@
 //! `attach_tasks()` (spec 3 §7). The core has no bandwidth control, no kernel threads, no core scheduling and no NUMA
 //! faults yet: the pure functions ask for them, the scheduler answers no.
 use super::env::{IdleType, LbFlags, MigrationType};
+use super::rules::{EqualDistance, TaskRules, TaskSize, Throttled};
 
 /// Why a task stays where it is (spec 3 §7.2, §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
     /// 7.3-1: its group is throttled on either CPU.
     Throttled,
+    /// 7.3-a: it only waits to be taken off its queue, and not load is to be moved.
+    Delayed,
+    /// 7.3-c: it is ahead of others of its queue, and would have to wait behind those of the destination.
+    Ineligible,
     /// 7.3-2: a kernel thread that belongs to its CPU.
     PerCpuKthread,
     /// 7.3-3: it is not allowed on the destination.
@@ -65,7 +70,7 @@ pub struct NumaFaults {
 }
 
 /// Whether moving a task brings it nearer to its memory (`migrate_degrades_locality`; spec 3 §7.3).
-pub fn migrate_degrades_locality(faults: Option<&NumaFaults>, idle: IdleType) -> Locality {
+pub fn migrate_degrades_locality(rules: &TaskRules, faults: Option<&NumaFaults>, idle: IdleType) -> Locality {
     let Some(faults) = faults else { return Locality::Unaffected };
     if faults.src_is_preferred {
         return if faults.src_nr_running > faults.src_nr_preferred_running {
@@ -80,6 +85,8 @@ pub fn migrate_degrades_locality(faults: Option<&NumaFaults>, idle: IdleType) ->
         Locality::Unaffected
     } else if faults.dst_weight < faults.src_weight {
         Locality::Degrades
+    } else if faults.dst_weight == faults.src_weight && rules.equal_distance == EqualDistance::Unaffected {
+        Locality::Unaffected
     } else {
         Locality::Improves
     }
@@ -94,7 +101,7 @@ pub struct CacheHeat {
     pub idle_policy: bool,
     /// The CPUs are threads of one core.
     pub shares_core: bool,
-    /// It is its queue's next buddy, buddies count as hot, and the destination is not empty.
+    /// It is a buddy of its queue, buddies count as hot, and the destination is not empty.
     pub buddy: bool,
     /// `migration_cost_ns`.
     pub migration_cost: u32,
@@ -105,8 +112,8 @@ pub struct CacheHeat {
 }
 
 /// Whether a task is cache hot (spec 3 §7.4): it ran less than `migration_cost` ago.
-pub fn task_hot(heat: &CacheHeat) -> bool {
-    if !heat.fair || heat.idle_policy || heat.shares_core {
+pub fn task_hot(rules: &TaskRules, heat: &CacheHeat) -> bool {
+    if !heat.fair || heat.idle_policy || heat.shares_core && rules.threads_share_caches {
         return false;
     }
     if heat.buddy || heat.migration_cost == u32::MAX || heat.cookie_mismatch {
@@ -118,8 +125,14 @@ pub fn task_hot(heat: &CacheHeat) -> bool {
 /// What [`can_migrate_task`] knows of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its group is throttled on either CPU.
-    pub throttled: bool,
+    /// It is delayed: asleep, and waiting to be taken off its queue.
+    pub delayed: bool,
+    /// Its group is throttled on the source.
+    pub src_throttled: bool,
+    /// Its group is throttled on the destination.
+    pub dst_throttled: bool,
+    /// Tasks keep their lag, it is ahead of the others of its queue, and its group has tasks on the destination.
+    pub ineligible: bool,
     /// A kernel thread that belongs to its CPU.
     pub percpu_kthread: bool,
     /// The destination is in its affinity.
@@ -134,11 +147,27 @@ pub struct Candidate {
 
 /// Whether a task may move; `Ok(true)`: although it is hot. `failed` and `tries` are the level's failures in a row
 /// and `cache_nice_tries` (spec 3 §7.3).
-pub fn can_migrate_task(task: &Candidate, flags: LbFlags, failed: u32, tries: u32) -> Result<bool, Refusal> {
-    if task.throttled {
+pub fn can_migrate_task(
+    rules: &TaskRules,
+    task: &Candidate,
+    flags: LbFlags,
+    migration_type: MigrationType,
+    [failed, tries]: [u32; 2],
+) -> Result<bool, Refusal> {
+    if rules.filters_ineligible && task.delayed && migration_type != MigrationType::Load {
+        return Err(Refusal::Delayed);
+    }
+    let throttled = match rules.throttled {
+        Throttled::Either => task.src_throttled || task.dst_throttled,
+        Throttled::Destination => task.dst_throttled,
+    };
+    if throttled {
         return Err(Refusal::Throttled);
     }
-    if task.percpu_kthread {
+    if rules.filters_ineligible && task.ineligible && failed == 0 {
+        return Err(Refusal::Ineligible);
+    }
+    if rules.knows_percpu_kthreads && task.percpu_kthread {
         return Err(Refusal::PerCpuKthread);
     }
     if !task.allowed {
@@ -147,7 +176,7 @@ pub fn can_migrate_task(task: &Candidate, flags: LbFlags, failed: u32, tries: u3
     if task.on_cpu {
         return Err(Refusal::Running);
     }
-    if flags.contains(LbFlags::ACTIVE_LB) {
+    if rules.stopper_takes_hot && flags.contains(LbFlags::ACTIVE_LB) {
         return Ok(false);
     }
     let refusal = match task.locality {
@@ -166,6 +195,7 @@ pub fn can_migrate_task(task: &Candidate, flags: LbFlags, failed: u32, tries: u3
 /// `amount` is the task's load (hierarchical, at least 1) or estimated utilisation, whichever the type asks for;
 /// `fits_source` matters for misfit only; `lb_min` is the feature of that name.
 pub fn size_test(
+    size: TaskSize,
     migration_type: MigrationType,
     amount: u64,
     fits_source: bool,
@@ -174,7 +204,13 @@ pub fn size_test(
     imbalance: i64,
 ) -> Result<i64, Refusal> {
     debug_assert!(imbalance > 0, "tasks are only looked at while something is left to move");
-    let too_big = || amount >> failed.min(63) > imbalance as u64;
+    let shrunk = amount >> failed.min(63);
+    let counted = match (size, migration_type) {
+        (TaskSize::HalfLoad, _) => amount / 2,
+        (TaskSize::LoadShrinks, MigrationType::Util) => amount,
+        (TaskSize::LoadShrinks | TaskSize::BothShrink, _) => shrunk,
+    };
+    let too_big = || counted > imbalance as u64;
     match migration_type {
         MigrationType::Load if lb_min && amount < 16 && failed == 0 => Err(Refusal::TooLight),
         MigrationType::Load | MigrationType::Util if too_big() => Err(Refusal::TooBig),

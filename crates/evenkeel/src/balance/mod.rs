@@ -47,6 +47,7 @@ pub mod nohz;
 #[cfg(test)]
 mod nohz_tests;
 pub mod rq;
+pub mod rules;
 mod search;
 pub mod source;
 pub mod stats;
@@ -58,9 +59,4 @@ pub mod trigger;
 pub mod turn;
 pub mod view;
 
-/// How one kernel balances: every choice by which the builds differ, as a named value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BalanceRules {
-    /// The kernel can be preempted (`CONFIG_PREEMPTION`): a new-idle pass moves one task and no more (spec 3 §7.2-7).
-    pub preemption: bool,
-}
+pub use rules::BalanceRules;

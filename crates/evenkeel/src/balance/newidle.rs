@@ -12,7 +12,8 @@
 //! [`CostModel`]: crate::cost::CostModel
 use super::env::IdleType;
 use super::event::{BalanceEvent, NewIdleGate};
-use super::trigger::{update_newidle_cost, update_newidle_stats};
+use super::rules::{ClosedGate, IdleTimeGate, NewIdleStatistics, NewIdleStop, NotesDue, OtherClass};
+use super::trigger::update_newidle_cost;
 use crate::ids::{CpuId, DomainId};
 use crate::kernel::Features;
 use crate::observe::{Event, Observer};
@@ -45,11 +46,12 @@ impl<O: Observer> Sched<O> {
     #[doc(alias = "idle_balance")]
     pub(crate) fn sched_balance_newidle(&mut self, cpu: CpuId) -> i32 {
         let now = self.jiffies();
-        if self.topo.asym_capacity {
+        let rules = self.kernel.balance.newidle;
+        if self.topo.asym_capacity && rules.looks_for_wakeups {
             self.rqs[cpu.index()].misfit_task_load = 0;
         }
         let rq = &mut self.rqs[cpu.index()];
-        if rq.ttwu_pending {
+        if rq.ttwu_pending && rules.looks_for_wakeups {
             self.emit_gate(cpu, NewIdleGate::WakeupPending);
             return 0;
         }
@@ -67,6 +69,10 @@ impl<O: Observer> Sched<O> {
                     self.note_next(&mut walk, base);
                 }
                 self.emit_gate(cpu, gate);
+                if rules.closed_gate == ClosedGate::RefreshesLoad {
+                    self.nohz_newidle_balance(cpu);
+                    pulled = self.newidle_result(cpu, 0);
+                }
             }
             None => pulled = self.newidle_pull(cpu, &mut walk),
         }
@@ -76,7 +82,7 @@ impl<O: Observer> Sched<O> {
         }
         if pulled != 0 {
             rq.idle_stamp = 0;
-        } else {
+        } else if rules.closed_gate == ClosedGate::GoesIdle {
             self.nohz_newidle_balance(cpu);
         }
         self.emit_gate(cpu, NewIdleGate::Done { result: pulled });
@@ -86,9 +92,17 @@ impl<O: Observer> Sched<O> {
     /// The gates in front of the walk.
     fn newidle_closed(&self, cpu: CpuId) -> Option<NewIdleGate> {
         let pointers = &self.topo.cpus[cpu.index()];
-        let Some(base) = pointers.base else { return Some(NewIdleGate::NoDomain) };
-        let (avg_idle, cost) =
-            (self.rqs[cpu.index()].avg_idle, self.topo.domains[base.index()].max_newidle_lb_cost);
+        let rules = &self.kernel.balance.newidle;
+        if pointers.base.is_none() && rules.gate_needs_domain {
+            return Some(NewIdleGate::NoDomain);
+        }
+        let avg_idle = self.rqs[cpu.index()].avg_idle;
+        let cost = match rules.gate {
+            IdleTimeGate::MigrationCost => u64::from(self.kernel.tunables.migration_cost_ns),
+            IdleTimeGate::LowestLevelCost => {
+                pointers.base.map_or(0, |base| self.topo.domains[base.index()].max_newidle_lb_cost)
+            }
+        };
         if !self.topo.roots[pointers.root.index()].overloaded {
             return Some(NewIdleGate::NotOverloaded);
         }
@@ -98,26 +112,42 @@ impl<O: Observer> Sched<O> {
     /// Walks the levels and says what there is to run.
     fn newidle_pull(&mut self, cpu: CpuId, walk: &mut Walk) -> i32 {
         self.update_blocked_averages(cpu);
-        walk.uncharged = self.cost.blocked_update;
+        if self.kernel.balance.newidle.charges_blocked_update {
+            walk.uncharged = self.cost.blocked_update;
+        }
         let mut level = self.topo.cpus[cpu.index()].base;
         while let Some(sd) = level {
             level = self.topo.domains[sd.index()].parent;
-            self.note_next(walk, sd);
-            if !self.newidle_level(cpu, sd, walk) {
+            let notes_due = self.kernel.balance.newidle.notes_due;
+            if notes_due == NotesDue::BeforePass {
+                self.note_next(walk, sd);
+            }
+            let goes_on = self.newidle_level(cpu, sd, walk);
+            if notes_due == NotesDue::AfterPass {
+                self.note_next(walk, sd);
+            }
+            if !goes_on {
                 break;
             }
         }
         let rq = &mut self.rqs[cpu.index()];
         rq.max_idle_balance_cost = rq.max_idle_balance_cost.max(walk.spent);
-        let (nr_running, h_nr_queued) = (rq.nr_running, self.root(cpu).h_nr_queued);
-        if nr_running != h_nr_queued {
-            return -1;
-        }
-        i32::from(walk.pulled != 0 || h_nr_queued != 0)
+        self.newidle_result(cpu, walk.pulled)
+    }
+
+    /// What there is to run after `pulled` tasks were pulled: -1 of another class, 0 nothing, 1 fair tasks.
+    fn newidle_result(&self, cpu: CpuId, pulled: u32) -> i32 {
+        let (nr_running, h_nr_queued) = (self.rqs[cpu.index()].nr_running, self.root(cpu).h_nr_queued);
+        let other_class = match self.kernel.balance.newidle.other_class {
+            OtherClass::Queued => nr_running != h_nr_queued,
+            OtherClass::CameMeanwhile => false,
+        };
+        if other_class { -1 } else { i32::from(pulled != 0 || h_nr_queued != 0) }
     }
 
     /// Balances one level; whether to go on with the next.
     fn newidle_level(&mut self, cpu: CpuId, sd: DomainId, walk: &mut Walk) -> bool {
+        let rules = self.kernel.balance.newidle;
         let avg_idle = self.rqs[cpu.index()].avg_idle;
         let domain = &self.topo.domains[sd.index()];
         let (cost, ratio) = (domain.max_newidle_lb_cost, domain.newidle_ratio);
@@ -128,13 +158,15 @@ impl<O: Observer> Sched<O> {
         }
         if !domain.flags.contains(SdFlags::BALANCE_NEWIDLE) {
             self.emit_gate(cpu, NewIdleGate::LevelExcluded { domain: sd });
-            return true;
+            return !self.stops_newidle(cpu, true);
         }
         let mut weight = 1;
-        if self.feat(Features::NI_RANDOM) {
+        // Where rare levels count as ones that always succeed, those are not diced for.
+        let always = rules.statistics == NewIdleStatistics::SuccessAndRate && ratio >= 1024;
+        if self.feat(Features::NI_RANDOM) && rules.statistics != NewIdleStatistics::Cost && !always {
             let dice = self.rng.next_u32() % 1024;
             let Some(credit) = newidle_weight(dice, ratio) else {
-                update_newidle_stats(&mut self.topo.domains[sd.index()], 0);
+                self.count_newidle(sd, 0);
                 self.emit_gate(cpu, NewIdleGate::Dice { domain: sd, dice, ratio });
                 return true;
             };
@@ -145,10 +177,23 @@ impl<O: Observer> Sched<O> {
         let cost = core::mem::take(&mut walk.uncharged) + pass.cost;
         walk.spent += cost;
         let success = if pass.moved != 0 { weight } else { 0 };
-        let (now, hz) = (self.jiffies(), self.kernel.hz);
-        update_newidle_cost(&mut self.topo.domains[sd.index()], cost, success, now, hz);
+        if cost != 0 {
+            self.count_newidle(sd, success);
+        }
+        let (now, hz, rule) = (self.jiffies(), self.kernel.hz, self.kernel.balance.periodic.cost_decay);
+        update_newidle_cost(rule, &mut self.topo.domains[sd.index()], cost, now, hz);
         self.emit_gate(cpu, NewIdleGate::Passed { domain: sd, moved: pass.moved, cost });
-        pass.moved == 0 && pass.continue_balancing
+        pass.moved == 0 && !self.stops_newidle(cpu, pass.continue_balancing)
+    }
+
+    /// Whether the walk ends after a level that pulled nothing.
+    fn stops_newidle(&self, cpu: CpuId, continue_balancing: bool) -> bool {
+        let rq = &self.rqs[cpu.index()];
+        match self.kernel.balance.newidle.stops {
+            NewIdleStop::Running => rq.nr_running > 0,
+            NewIdleStop::RunningOrWakeup => rq.nr_running > 0 || rq.ttwu_pending,
+            NewIdleStop::NotOurTurn => !continue_balancing,
+        }
     }
 
     fn note_next(&self, walk: &mut Walk, sd: DomainId) {

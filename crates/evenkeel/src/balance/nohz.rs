@@ -9,10 +9,15 @@
 //! housekeeping.
 use super::env::IdleType;
 use super::event::{BalanceEvent, KickOutcome, KickReason, NohzVisit};
-use super::view::capacity_is_reduced;
+use super::rules::{
+    BusyCpus, ClosedGate, FairTasks, IlbAbort, IlbWalk, KickAsym, KickDelivery, KickMovesDue, KickOrder,
+    KickTarget,
+};
+use super::view::{CpuView, capacity_is_reduced};
 use crate::ids::{CpuId, DomainId};
 use crate::io::{Action, IpiKind};
 use crate::observe::{Event, Observer};
+use crate::queue_rules::LoadTracking;
 use crate::rq::NohzFlags;
 use crate::sched::Sched;
 use crate::time::{Jiffies, ms_to_jiffies, time_after, time_after_eq, time_before};
@@ -32,6 +37,16 @@ fn visit_of(is_due: bool, flags: NohzFlags, due: Jiffies) -> NohzVisit {
     }
 }
 
+/// What a walk over tickless CPUs has come to.
+struct Round {
+    /// The earliest time at which one is due.
+    next: Jiffies,
+    /// There is such a time.
+    have_next: bool,
+    /// Blocked load is left somewhere.
+    blocked: bool,
+}
+
 impl<O: Observer> Sched<O> {
     /// The CPU stops its tick: it joins the tickless idle CPUs (spec 3 §2.6).
     pub(crate) fn nohz_balance_enter_idle(&mut self, cpu: CpuId) {
@@ -48,7 +63,7 @@ impl<O: Observer> Sched<O> {
             self.nohz.idle_cpus_mask.set(cpu);
             self.nohz.nr_cpus += 1;
             self.set_cpu_sd_state(cpu, true);
-            self.nohz.needs_update = true;
+            self.nohz.needs_update = self.kernel.balance.nohz.needs_update;
             self.emit(|_| Event::Balance(BalanceEvent::NohzEnter { cpu }));
         }
         self.nohz.has_blocked = true;
@@ -112,21 +127,51 @@ impl<O: Observer> Sched<O> {
         if rq.nr_running >= 2 {
             return KickReason::SeveralTasks;
         }
-        if let Some(base) = pointers.base {
-            let pct = self.topo.domains[base.index()].imbalance_pct;
-            if self.root(cpu).h_nr_queued >= 1 && capacity_is_reduced(rq.cpu_capacity, rq.arch_capacity, pct)
-            {
-                return KickReason::ReducedCapacity;
-            }
+        let order = self.kernel.balance.nohz.kick_order;
+        if order == KickOrder::CacheEarly && self.cache_is_busy(cpu) {
+            return KickReason::LlcBusy;
+        }
+        let fair = match self.kernel.balance.fair_tasks {
+            FairTasks::Queued => self.root(cpu).h_nr_queued,
+            FairTasks::Runnable => self.root(cpu).h_nr_runnable(),
+        };
+        let base = pointers.base;
+        if fair >= 1 && base.is_some_and(|base| self.capacity_is_reduced(cpu, base)) {
+            return KickReason::ReducedCapacity;
         }
         if pointers.sd_asym_packing.is_some_and(|sd| self.preferred_cpu_is_idle(cpu, sd)) {
             return KickReason::AsymPacking;
         }
-        if pointers.sd_asym_cpucapacity.is_some() {
-            return if rq.misfit_task_load != 0 { KickReason::Misfit } else { KickReason::NoMisfit };
+        let misfit = match (order, pointers.sd_asym_cpucapacity) {
+            (KickOrder::CacheEarly, _) | (_, None) => None,
+            (KickOrder::AnyMisfit, Some(_)) => Some(true),
+            (KickOrder::MisfitIfBigger, Some(sd)) => {
+                let largest = self.topo.roots[pointers.root.index()].max_cpu_capacity;
+                Some(rq.arch_capacity < largest || self.capacity_is_reduced(cpu, sd))
+            }
+        };
+        match misfit {
+            Some(counts) if counts && rq.misfit_task_load != 0 => KickReason::Misfit,
+            Some(_) => KickReason::NoMisfit,
+            None if order != KickOrder::CacheEarly && self.cache_is_busy(cpu) => KickReason::LlcBusy,
+            None => KickReason::NoReason,
         }
-        let busy = pointers.sd_llc_shared.map_or(0, |shared| self.topo.shared[shared.index()].nr_busy_cpus);
-        if busy > 1 { KickReason::LlcBusy } else { KickReason::NoReason }
+    }
+
+    /// Whether others use so much of the CPU that its load should go elsewhere on level `sd`.
+    fn capacity_is_reduced(&self, cpu: CpuId, sd: DomainId) -> bool {
+        let rq = &self.rqs[cpu.index()];
+        capacity_is_reduced(rq.cpu_capacity, rq.arch_capacity, self.topo.domains[sd.index()].imbalance_pct)
+    }
+
+    /// Whether several CPUs of the cache (or of all capacities) are busy.
+    fn cache_is_busy(&self, cpu: CpuId) -> bool {
+        let pointers = &self.topo.cpus[cpu.index()];
+        let shared = match self.kernel.balance.nohz.busy_cpus {
+            BusyCpus::Llc => pointers.sd_llc_shared,
+            BusyCpus::AsymCapacityOrLlc => pointers.sd_balance_shared,
+        };
+        shared.is_some_and(|shared| self.topo.shared[shared.index()].nr_busy_cpus > 1)
     }
 
     /// Whether a tickless CPU of the domain is preferred to `cpu`.
@@ -134,24 +179,33 @@ impl<O: Observer> Sched<O> {
         let search = super::stats::Search {
             topo: &self.topo,
             view: self,
+            rules: &self.kernel.balance,
             sd,
             dst_cpu: cpu,
             idle: IdleType::Idle,
             cpus: &self.nohz.idle_cpus_mask,
             energy_aware: false,
         };
+        let preferred = |other| match self.kernel.balance.nohz.kick_asym {
+            KickAsym::Preferred => search.sched_asym_prefer(other, cpu),
+            KickAsym::PreferredCore => search.sched_asym(other, cpu),
+        };
         let span = &self.topo.domains[sd.index()].span;
-        span.iter().any(|other| self.nohz.idle_cpus_mask.contains(other) && search.sched_asym(other, cpu))
+        span.iter().any(|other| self.nohz.idle_cpus_mask.contains(other) && preferred(other))
     }
 
     /// Sends the requests to an idle CPU (spec 3 §2.8).
     fn kick_ilb(&mut self, cpu: CpuId, flags: NohzFlags) -> KickOutcome {
-        if flags.contains(NohzFlags::BALANCE) {
-            self.nohz.next_balance = self.jiffies().wrapping_add(1);
+        match self.kernel.balance.nohz.kick_moves_due {
+            KickMovesDue::OneMore => self.nohz.next_balance = self.nohz.next_balance.wrapping_add(1),
+            KickMovesDue::NextJiffy if flags.contains(NohzFlags::BALANCE) => {
+                self.nohz.next_balance = self.jiffies().wrapping_add(1);
+            }
+            KickMovesDue::NextJiffy => {}
         }
         let Some(ilb) = self.find_new_ilb(cpu) else { return KickOutcome::NoTarget };
         let pending = &mut self.rqs[ilb.index()].nohz_flags;
-        if pending.contains(flags) {
+        if self.kernel.balance.nohz.skips_repeated_kick && pending.contains(flags) {
             return KickOutcome::AlreadyPending(ilb);
         }
         let old = *pending;
@@ -163,19 +217,37 @@ impl<O: Observer> Sched<O> {
         KickOutcome::Sent(ilb)
     }
 
-    /// The first tickless CPU, other than the kicker, that is idle.
+    /// The tickless CPU to kick.
     fn find_new_ilb(&self, cpu: CpuId) -> Option<CpuId> {
-        self.nohz.idle_cpus_mask.iter().find(|&other| other != cpu && self.idle_cpu(other))
+        let mut tickless = self.nohz.idle_cpus_mask.iter();
+        match self.kernel.balance.nohz.target {
+            KickTarget::FirstTickless => tickless.next().filter(|&first| self.idle_cpu(first)),
+            KickTarget::FirstIdle => tickless.find(|&other| other != cpu && self.idle_cpu(other)),
+        }
     }
 
     /// The interrupt of a kick arrives: if the CPU is idle, its softirq does what was asked.
     pub(crate) fn nohz_csd_func(&mut self, cpu: CpuId) {
         let idle = self.idle_cpu(cpu);
+        let delivery = self.kernel.balance.nohz.delivery;
         let rq = &mut self.rqs[cpu.index()];
+        let takes_it = idle && (delivery == KickDelivery::Call || !rq.need_resched);
+        if delivery == KickDelivery::Reschedule {
+            if !rq.nohz_flags.intersects(KICK_MASK) {
+                return;
+            }
+            if takes_it {
+                rq.idle_balance = true;
+                self.raise_softirq(cpu);
+            } else {
+                rq.nohz_flags.remove(KICK_MASK);
+            }
+            return;
+        }
         let flags = rq.nohz_flags;
         rq.nohz_flags.remove(KICK_MASK | NohzFlags::NEWILB);
         rq.idle_balance = idle;
-        if idle {
+        if takes_it {
             rq.nohz_idle_balance = flags;
             self.raise_softirq(cpu);
         }
@@ -183,94 +255,151 @@ impl<O: Observer> Sched<O> {
 
     /// In the softirq: does what a kick has asked for; whether it did (spec 3 §2.9).
     pub(super) fn nohz_idle_balance(&mut self, cpu: CpuId, idle: IdleType) -> bool {
-        let flags = core::mem::take(&mut self.rqs[cpu.index()].nohz_idle_balance);
+        let rq = &mut self.rqs[cpu.index()];
+        let flags = match self.kernel.balance.nohz.delivery {
+            KickDelivery::Reschedule => {
+                let flags = rq.nohz_flags & KICK_MASK;
+                rq.nohz_flags.remove(KICK_MASK);
+                flags
+            }
+            KickDelivery::CallUnlessRescheduling | KickDelivery::Call => {
+                core::mem::take(&mut rq.nohz_idle_balance)
+            }
+        };
         if flags.is_empty() || idle != IdleType::Idle {
             return false;
         }
-        self.balance_idle_cpus(cpu, flags);
+        self.balance_idle_cpus(cpu, flags, IdleType::Idle);
         true
     }
 
-    /// Visits the tickless CPUs, this one last (`_nohz_idle_balance`).
-    fn balance_idle_cpus(&mut self, this_cpu: CpuId, flags: NohzFlags) {
-        let (now, hz) = (self.jiffies(), self.kernel.hz);
-        let mut next = now.wrapping_add(60 * u64::from(hz));
-        let mut have_next = false;
-        let mut blocked = false;
+    /// Visits the tickless CPUs, this one last; whether it came to the end (`_nohz_idle_balance`).
+    fn balance_idle_cpus(&mut self, this_cpu: CpuId, flags: NohzFlags, idle: IdleType) -> bool {
+        let (now, hz, rules) = (self.jiffies(), self.kernel.hz, self.kernel.balance.nohz);
+        let refreshes = rules.always_refreshes || flags.contains(NohzFlags::STATS);
+        let mut round =
+            Round { next: now.wrapping_add(60 * u64::from(hz)), have_next: false, blocked: false };
         self.emit(|_| Event::Balance(BalanceEvent::NohzBalance { cpu: this_cpu, flags }));
-        if flags.contains(NohzFlags::STATS) {
+        if refreshes {
             self.nohz.has_blocked = false;
         }
         if flags.contains(NohzFlags::NEXT) {
             self.nohz.needs_update = false;
         }
         let mut aborted = false;
-        let mut at = self.next_tickless(CpuId(this_cpu.0 + 1), None, this_cpu);
+        let mut at = self.next_tickless(None, this_cpu);
         while let Some(cpu) = at {
-            at = self.next_tickless(CpuId(cpu.0 + 1), Some(cpu), this_cpu);
+            at = self.next_tickless(Some(cpu), this_cpu);
             if !self.idle_cpu(cpu) {
                 self.emit_visit(this_cpu, cpu, NohzVisit::NotIdle);
                 continue;
             }
-            if !self.idle_cpu(this_cpu) && self.rqs[this_cpu.index()].need_resched {
+            if self.must_stop(this_cpu) {
                 aborted = true;
                 break;
             }
-            if flags.contains(NohzFlags::STATS) {
-                blocked |= self.update_nohz_stats(cpu);
-            }
-            let is_due = time_after_eq(self.jiffies(), self.rqs[cpu.index()].next_balance);
-            self.emit_visit(this_cpu, cpu, visit_of(is_due, flags, self.rqs[cpu.index()].next_balance));
-            if is_due {
-                self.update_rq_clock(cpu);
-                if flags.contains(NohzFlags::BALANCE) {
-                    self.sched_balance_domains(this_cpu, cpu, IdleType::Idle);
-                }
-            }
-            let due = self.rqs[cpu.index()].next_balance;
-            if time_after(next, due) {
-                next = due;
-                have_next = true;
-            }
+            self.balance_idle_cpu(this_cpu, cpu, flags, &mut round);
         }
         if aborted {
-            blocked |= flags.contains(NohzFlags::STATS);
+            round.blocked |= refreshes;
             self.nohz.needs_update |= flags.contains(NohzFlags::NEXT);
             self.emit(|_| Event::Balance(BalanceEvent::NohzAborted { cpu: this_cpu }));
         } else {
-            if have_next {
-                self.nohz.next_balance = next;
+            if rules.walk == IlbWalk::FromFirst {
+                self.balance_itself(this_cpu, flags, idle, &mut round);
             }
-            if flags.contains(NohzFlags::STATS) {
+            if refreshes {
                 self.nohz.next_blocked = now.wrapping_add(ms_to_jiffies(LOAD_AVG_PERIOD, hz));
             }
         }
-        self.nohz.has_blocked |= blocked;
+        if round.have_next && (!aborted || rules.walk == IlbWalk::FromFirst) {
+            self.nohz.next_balance = round.next;
+        }
+        self.nohz.has_blocked |= round.blocked;
+        !aborted
+    }
+
+    /// Whether the CPU has something better to do than to balance for others.
+    fn must_stop(&self, this_cpu: CpuId) -> bool {
+        let need_resched = self.rqs[this_cpu.index()].need_resched;
+        match self.kernel.balance.nohz.abort {
+            IlbAbort::Rescheduling => need_resched,
+            IlbAbort::ReschedulingAndBusy => need_resched && !self.idle_cpu(this_cpu),
+        }
+    }
+
+    /// Does for one tickless CPU what was asked for.
+    fn balance_idle_cpu(&mut self, this_cpu: CpuId, cpu: CpuId, flags: NohzFlags, round: &mut Round) {
+        if self.kernel.balance.nohz.always_refreshes || flags.contains(NohzFlags::STATS) {
+            round.blocked |= self.update_nohz_stats(cpu, self.kernel.balance.nohz.walk == IlbWalk::FromFirst);
+        }
+        let is_due = time_after_eq(self.jiffies(), self.rqs[cpu.index()].next_balance);
+        self.emit_visit(this_cpu, cpu, visit_of(is_due, flags, self.rqs[cpu.index()].next_balance));
+        if is_due {
+            self.update_rq_clock(cpu);
+            self.age_idle_cpu_load(cpu);
+            if flags.contains(NohzFlags::BALANCE) {
+                self.sched_balance_domains(this_cpu, cpu, IdleType::Idle);
+            }
+        }
+        let due = self.rqs[cpu.index()].next_balance;
+        if time_after(round.next, due) {
+            round.next = due;
+            round.have_next = true;
+        }
+    }
+
+    /// The end of a walk that does not come to the CPU itself.
+    fn balance_itself(&mut self, cpu: CpuId, flags: NohzFlags, idle: IdleType, round: &mut Round) {
+        if idle != IdleType::NewlyIdle {
+            self.update_blocked_averages(cpu);
+            round.blocked |= self.rqs[cpu.index()].has_blocked_load;
+        }
+        if flags.contains(NohzFlags::BALANCE) {
+            self.emit_visit(cpu, cpu, NohzVisit::Balances);
+            self.sched_balance_domains(cpu, cpu, IdleType::Idle);
+        }
+    }
+
+    /// The history of a tickless CPU's load catches up, where there is one (`cpu_load_update_idle`).
+    fn age_idle_cpu_load(&mut self, cpu: CpuId) {
+        let has_history = self.kernel.queues.load_tracking == LoadTracking::ScaledContributions;
+        let behind = self.rqs[cpu.index()].last_cpu_load_update != self.jiffies();
+        if has_history && behind && CpuView::cpu_load(self, cpu) == 0 {
+            self.cpu_load_update(cpu);
+        }
     }
 
     fn emit_visit(&mut self, by: CpuId, cpu: CpuId, visit: NohzVisit) {
         self.emit(|_| Event::Balance(BalanceEvent::NohzVisit { by, cpu, visit }));
     }
 
-    /// The next tickless CPU from `from` on, in wrap order after `this_cpu`; `last` is the CPU visited before.
-    fn next_tickless(&self, from: CpuId, last: Option<CpuId>, this_cpu: CpuId) -> Option<CpuId> {
+    /// The next tickless CPU after `last` in the order of the walk; the CPU itself is left out or comes last.
+    fn next_tickless(&self, last: Option<CpuId>, this_cpu: CpuId) -> Option<CpuId> {
         let mask = &self.nohz.idle_cpus_mask;
-        let wrapped = last.is_some_and(|last| last <= this_cpu);
-        let ahead = mask.next_from(from);
-        if wrapped {
-            ahead.filter(|&cpu| cpu <= this_cpu)
-        } else {
-            ahead.or_else(|| mask.first().filter(|&cpu| cpu <= this_cpu))
+        match self.kernel.balance.nohz.walk {
+            IlbWalk::FromFirst => {
+                let next = mask.next_from(last.map_or(CpuId(0), |last| CpuId(last.0 + 1)))?;
+                if next == this_cpu { mask.next_from(CpuId(next.0 + 1)) } else { Some(next) }
+            }
+            IlbWalk::FromNext => {
+                let ahead = mask.next_from(CpuId(last.unwrap_or(this_cpu).0 + 1));
+                if last.is_some_and(|last| last <= this_cpu) {
+                    ahead.filter(|&cpu| cpu <= this_cpu)
+                } else {
+                    ahead.or_else(|| mask.first().filter(|&cpu| cpu <= this_cpu))
+                }
+            }
         }
     }
 
-    /// Refreshes the load of a tickless CPU; whether some is left.
-    fn update_nohz_stats(&mut self, cpu: CpuId) -> bool {
+    /// Refreshes the load of a tickless CPU, with `force` also if that was done in this jiffy; whether some is left.
+    pub(super) fn update_nohz_stats(&mut self, cpu: CpuId, force: bool) -> bool {
         let rq = &self.rqs[cpu.index()];
         if !rq.has_blocked_load || !self.nohz.idle_cpus_mask.contains(cpu) {
             return false;
         }
-        if !time_after(self.jiffies(), rq.last_blocked_load_update_tick) {
+        if !force && !time_after(self.jiffies(), rq.last_blocked_load_update_tick) {
             return true;
         }
         self.update_blocked_averages(cpu);
@@ -287,7 +416,14 @@ impl<O: Observer> Sched<O> {
         {
             return;
         }
-        rq.nohz_flags.insert(NohzFlags::NEWILB);
+        match self.kernel.balance.newidle.closed_gate {
+            ClosedGate::GoesIdle => rq.nohz_flags.insert(NohzFlags::NEWILB),
+            ClosedGate::RefreshesLoad => {
+                if !self.balance_idle_cpus(cpu, NohzFlags::STATS, IdleType::NewlyIdle) {
+                    self.kick_ilb(cpu, NohzFlags::STATS);
+                }
+            }
+        }
     }
 
     /// First thing in the idle loop: does what `nohz_newidle_balance` has left.
@@ -296,7 +432,7 @@ impl<O: Observer> Sched<O> {
         let old = rq.nohz_flags;
         rq.nohz_flags.remove(NohzFlags::NEWILB);
         if old == NohzFlags::NEWILB && !rq.need_resched {
-            self.balance_idle_cpus(cpu, NohzFlags::STATS);
+            self.balance_idle_cpus(cpu, NohzFlags::STATS, IdleType::Idle);
         }
     }
 }

@@ -15,11 +15,13 @@
 //! In the kernel: `sched_balance_rq()` (spec 3 §3). Locks are not modelled, so a queue cannot empty between two looks.
 use super::env::{FbqType, IdleType, LbEnv, LbFlags, MigrationType, PassResult, Trigger};
 use super::event::{BalanceEvent, PassOutcome};
+use super::rules::{ActiveStart, Serialized, StandIns};
 use super::stats::Search;
 use crate::ids::{CpuId, DomainId};
+use crate::mask::CpuMask;
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
-use crate::topology::LbCounters;
+use crate::topology::{Group, LbCounters, SdFlags};
 
 /// Longest interval of a level with pinned tasks, ms (`MAX_PINNED_INTERVAL`).
 const MAX_PINNED_INTERVAL: u64 = 512;
@@ -58,6 +60,7 @@ impl<O: Observer> Sched<O> {
     ) -> PassResult {
         let mut env = self.begin_pass(on_cpu, this_cpu, sd, idle);
         let mut continue_balancing = true;
+        let mut serialized = false;
         let mut step = Step::Search;
         let (outcome, moved) = loop {
             step = match step {
@@ -65,17 +68,21 @@ impl<O: Observer> Sched<O> {
                     continue_balancing = false;
                     Step::Balanced(PassOutcome::NotOurTurn)
                 }
+                Step::Search if !self.take_serialize_flag(&env, &mut serialized) => {
+                    Step::Balanced(PassOutcome::Serialized)
+                }
                 Step::Search => match self.find_source(&mut env) {
                     Ok(src_cpu) => self.begin_moving(&mut env, src_cpu),
                     Err(outcome) => Step::Balanced(outcome),
                 },
                 Step::Move { moved } => self.move_tasks(&mut env, moved),
-                Step::Settle { moved } => match self.settle(&env, moved) {
+                Step::Settle { moved } => match self.settle(&mut env, moved) {
                     Ok(outcome) => break (outcome, moved),
                     Err(outcome) => Step::BackOff(outcome),
                 },
                 Step::Balanced(outcome) => {
-                    if !env.flags.contains(LbFlags::ALL_PINNED) {
+                    let clears = self.kernel.balance.pass.clears_flag_of_pinned;
+                    if clears || !env.flags.contains(LbFlags::ALL_PINNED) {
                         self.mark_parent(sd, false);
                     }
                     self.note_balanced(&env);
@@ -91,6 +98,9 @@ impl<O: Observer> Sched<O> {
                 }
             };
         };
+        if serialized {
+            self.balance_running = false;
+        }
         self.emit_pass_end(&env, outcome, moved);
         PassResult { moved, continue_balancing, cost: env.cost }
     }
@@ -150,6 +160,7 @@ impl<O: Observer> Sched<O> {
         Search {
             topo: &self.topo,
             view: self,
+            rules: &self.kernel.balance,
             sd: env.sd,
             dst_cpu: env.dst_cpu,
             idle: env.idle,
@@ -163,6 +174,30 @@ impl<O: Observer> Sched<O> {
         &mut self.topo.domains[env.sd.index()].stats.lb[env.idle.index()]
     }
 
+    /// Step 3: takes the flag that serialises the level, where passes do; false: another CPU has it.
+    fn take_serialize_flag(&mut self, env: &LbEnv, taken: &mut bool) -> bool {
+        let in_pass = self.kernel.balance.periodic.serialized == Serialized::InPass;
+        let flags = self.topo.domains[env.sd.index()].flags;
+        if *taken || !in_pass || !flags.contains(SdFlags::SERIALIZE) {
+            return true;
+        }
+        if self.balance_running {
+            self.emit(|_| Event::Balance(BalanceEvent::Serialized { cpu: env.this_cpu, domain: env.sd }));
+            return false;
+        }
+        self.balance_running = true;
+        *taken = true;
+        true
+    }
+
+    /// The CPUs that may stand in for the destination of a pinned task.
+    pub(super) fn stand_ins<'a>(&'a self, group: &'a Group) -> &'a CpuMask {
+        match self.kernel.balance.pass.stand_ins {
+            StandIns::GroupSpan => &group.span,
+            StandIns::BalanceMask => &self.topo.capacities[group.sgc.index()].balance_mask,
+        }
+    }
+
     fn is_our_turn(&mut self, env: &LbEnv) -> bool {
         let turn = self.search(env).should_we_balance();
         self.emit(|_| Event::Balance(BalanceEvent::Turn { pass: env.pass, dst_cpu: env.dst_cpu, turn }));
@@ -172,8 +207,10 @@ impl<O: Observer> Sched<O> {
     /// Step 7 and the limit of step 8; a queue with a single task has nothing to detach.
     fn begin_moving(&self, env: &mut LbEnv, src_cpu: CpuId) -> Step {
         env.src_cpu = src_cpu;
-        env.flags.insert(LbFlags::ALL_PINNED);
         let nr_running = self.rqs[src_cpu.index()].nr_running;
+        if nr_running > 1 || self.kernel.balance.pass.single_task_is_pinned {
+            env.flags.insert(LbFlags::ALL_PINNED);
+        }
         if nr_running <= 1 {
             return Step::Settle { moved: 0 };
         }
@@ -207,7 +244,7 @@ impl<O: Observer> Sched<O> {
         if env.flags.contains(LbFlags::ALL_PINNED) {
             self.scratch.lb_cpus.clear(env.src_cpu);
             let group = &self.topo.groups[self.topo.domains[env.sd.index()].groups.index()];
-            let dst_grpmask = &self.topo.capacities[group.sgc.index()].balance_mask;
+            let dst_grpmask = self.stand_ins(group);
             if self.scratch.lb_cpus.is_subset(dst_grpmask) {
                 return Step::AllPinned;
             }
@@ -224,13 +261,15 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Steps 9 and 10: counts a failure, perhaps starts active balance; `Err`: the interval grows all the same.
-    fn settle(&mut self, env: &LbEnv, moved: u32) -> Result<PassOutcome, PassOutcome> {
+    fn settle(&mut self, env: &mut LbEnv, moved: u32) -> Result<PassOutcome, PassOutcome> {
+        let rules = self.kernel.balance.pass;
         let mut outcome = PassOutcome::Moved;
         if moved == 0 {
             outcome = PassOutcome::Failed;
             let counters = self.lb_counters(env);
             counters.failed = counters.failed.wrapping_add(1);
-            if env.idle != IdleType::NewlyIdle && env.migration_type != MigrationType::Misfit {
+            let spared = rules.spares_misfit && env.migration_type == MigrationType::Misfit;
+            if env.idle != IdleType::NewlyIdle && !spared {
                 let failed = &mut self.topo.domains[env.sd.index()].nr_balance_failed;
                 *failed = failed.wrapping_add(1);
             }
@@ -240,10 +279,17 @@ impl<O: Observer> Sched<O> {
                 // The idle task and the stopper may only run where they are.
                 let movable = curr.is_some_and(|curr| self.tasks[curr].allowed.contains(env.this_cpu));
                 if !movable {
+                    if rules.active_start == ActiveStart::LengthensInterval {
+                        env.flags.insert(LbFlags::ALL_PINNED);
+                    }
                     return Err(PassOutcome::CurrPinned);
                 }
                 if self.start_active_balance(env, reason) {
                     outcome = PassOutcome::ActiveBalance;
+                }
+                if rules.active_start == ActiveStart::LengthensInterval {
+                    let domain = &mut self.topo.domains[env.sd.index()];
+                    domain.nr_balance_failed = domain.cache_nice_tries + 1;
                 }
             }
         } else {
@@ -251,7 +297,13 @@ impl<O: Observer> Sched<O> {
         }
         // The kernel asks once more whether active balance is needed; between the two nothing has changed.
         let domain = &mut self.topo.domains[env.sd.index()];
-        domain.balance_interval = domain.min_interval;
+        let lengthens =
+            outcome == PassOutcome::ActiveBalance && rules.active_start == ActiveStart::LengthensInterval;
+        if !lengthens {
+            domain.balance_interval = domain.min_interval;
+        } else if domain.balance_interval < domain.max_interval {
+            domain.balance_interval *= 2;
+        }
         Ok(outcome)
     }
 
@@ -264,7 +316,10 @@ impl<O: Observer> Sched<O> {
 
     /// Steps 14 and 15: the next pass comes later.
     fn back_off(&mut self, env: &LbEnv) {
-        if env.idle == IdleType::NewlyIdle || env.migration_type == MigrationType::Misfit {
+        let rules = &self.kernel.balance.pass;
+        if rules.spares_newidle && env.idle == IdleType::NewlyIdle
+            || rules.spares_misfit && env.migration_type == MigrationType::Misfit
+        {
             return;
         }
         let domain = &mut self.topo.domains[env.sd.index()];

@@ -7,6 +7,7 @@
 //! In the kernel: `update_sd_lb_stats()`, `sched_balance_find_src_group()`, `sched_balance_find_src_rq()` (spec 3 §4-6).
 use super::env::{IdleType, LbEnv, MigrationType};
 use super::event::{BalanceEvent, PassOutcome};
+use super::rules::ScanHint;
 use super::source::SrcRq;
 use super::stats::nr_idle_scan;
 use super::view::CpuView;
@@ -96,13 +97,15 @@ impl<O: Observer> Sched<O> {
     /// Tells wake-ups how far to search in the cache that this level spans (spec 3 §4.6).
     fn update_idle_cpu_scan(&mut self, env: &LbEnv, sum_util: u64) {
         let (domain, pointers) = (&self.topo.domains[env.sd.index()], &self.topo.cpus[env.dst_cpu.index()]);
-        if !self.feat(Features::SIS_UTIL)
-            || env.idle == IdleType::NewlyIdle
-            || domain.span_weight != pointers.sd_llc_size
-        {
+        if !self.feat(Features::SIS_UTIL) || env.idle == IdleType::NewlyIdle {
             return;
         }
-        if let Some(shared) = pointers.sd_llc_shared {
+        let shared = match self.kernel.balance.groups.scan_hint {
+            ScanHint::CacheSize if domain.span_weight != pointers.sd_llc_size => None,
+            ScanHint::CacheSize => pointers.sd_llc_shared,
+            ScanHint::SharedRecord => domain.shared,
+        };
+        if let Some(shared) = shared {
             let limit = nr_idle_scan(sum_util, domain.span_weight, domain.imbalance_pct);
             self.topo.shared[shared.index()].nr_idle_scan = limit;
         }

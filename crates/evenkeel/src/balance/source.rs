@@ -5,6 +5,7 @@
 //!
 //! In the kernel: `sched_balance_find_src_rq()` (spec 3 §6).
 use super::env::{FbqType, MigrationType};
+use super::rules::PreferredSource;
 use super::stats::Search;
 use super::view::{CpuView, capacity_greater};
 use crate::ids::{CpuId, GroupId};
@@ -64,7 +65,7 @@ impl SrcRq {
         if class > self.fbq_type {
             return QueueVerdict::NumaClass;
         }
-        let nr = view.h_nr_queued(cpu);
+        let nr = search.fair_tasks(cpu);
         if nr == 0 {
             return QueueVerdict::Empty;
         }
@@ -75,7 +76,15 @@ impl SrcRq {
         {
             return QueueVerdict::NotSmaller;
         }
-        if nr == 1 && search.sched_asym(cpu, search.dst_cpu) {
+        let preferred = || match search.rules.choice.preferred_source {
+            PreferredSource::Taken => false,
+            PreferredSource::Left => {
+                search.domain().flags.contains(SdFlags::ASYM_PACKING)
+                    && search.sched_asym_prefer(cpu, search.dst_cpu)
+            }
+            PreferredSource::LeftToIdleCore => search.sched_asym(cpu, search.dst_cpu),
+        };
+        if nr == 1 && preferred() {
             return QueueVerdict::Preferred;
         }
         let (amount, more) = match self.migration_type {
@@ -88,7 +97,10 @@ impl SrcRq {
             }
             MigrationType::Util if nr <= 1 => return QueueVerdict::SingleTask,
             MigrationType::Util => {
-                let util = view.cpu_util_cfs_boost(cpu);
+                let util = match search.rules.choice.boosts_utilisation {
+                    true => view.cpu_util_cfs_boost(cpu),
+                    false => view.cpu_util_cfs(cpu),
+                };
                 (util, util > self.amount)
             }
             MigrationType::Task => (u64::from(nr), u64::from(nr) > self.amount),

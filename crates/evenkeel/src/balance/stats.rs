@@ -9,6 +9,7 @@
 //! is refreshed elsewhere (see [`capacity`](super::capacity)).
 use super::classify::{GroupType, group_classify};
 use super::env::{FbqType, IdleType};
+use super::rules::{BalanceRules, FairTasks, GroupAsymPacking, NumaCounters, PreferSibling};
 use super::view::{CpuView, capacity_is_reduced, is_core_idle};
 use crate::ids::{CpuId, DomainId, GroupId};
 use crate::mask::CpuMask;
@@ -87,6 +88,8 @@ pub struct Search<'a, V: ?Sized> {
     pub topo: &'a Domains,
     /// The CPUs' numbers.
     pub view: &'a V,
+    /// How the kernel balances.
+    pub rules: &'a BalanceRules,
     /// The level.
     pub sd: DomainId,
     /// Where tasks would go.
@@ -168,7 +171,8 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
     /// One step of the walk: sums up `group` and keeps it if it is the local one or busier than the busiest so far.
     pub fn visit(&self, sds: &mut SdStats, group: GroupId) -> (SgStats, super::choose::Pick) {
         let local = self.is_local(group);
-        let GroupSums { stats, overloaded, overutilized } = self.update_sg_lb_stats(group, local);
+        let GroupSums { stats, overloaded, overutilized } =
+            self.update_sg_lb_stats(&sds.local_stat, group, local);
         sds.overloaded |= overloaded;
         sds.overutilized |= overutilized;
         let pick = if local {
@@ -190,9 +194,11 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
 
     /// After the walk: whether siblings are preferred, and from which queues to take.
     pub fn finish(&self, sds: &mut SdStats) {
-        if let Some(busiest) = sds.busiest {
-            sds.prefer_sibling = self.group(busiest).flags.contains(SdFlags::PREFER_SIBLING);
-        }
+        let flags = match self.rules.groups.prefer_sibling {
+            PreferSibling::BusiestGroup => sds.busiest.map(|busiest| self.group(busiest).flags),
+            PreferSibling::Child => self.domain().child.map(|child| self.topo.domains[child.index()].flags),
+        };
+        sds.prefer_sibling = flags.is_some_and(|flags| flags.contains(SdFlags::PREFER_SIBLING));
         if self.domain().flags.contains(SdFlags::NUMA) {
             let busiest = &sds.busiest_stat;
             sds.fbq_type = FbqType::classify(
@@ -203,8 +209,8 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
         }
     }
 
-    /// Sums up and classifies one group (spec 3 §4.3).
-    pub fn update_sg_lb_stats(&self, id: GroupId, local: bool) -> GroupSums {
+    /// Sums up and classifies one group (spec 3 §4.3); `ours` are the numbers of the local group, which comes first.
+    pub fn update_sg_lb_stats(&self, ours: &SgStats, id: GroupId, local: bool) -> GroupSums {
         let (domain, group) = (self.domain(), self.group(id));
         let mut sums = GroupSums::default();
         for cpu in group.span.iter().filter(|&cpu| self.cpus.contains(cpu)) {
@@ -214,12 +220,16 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
         let stats = &mut sums.stats;
         stats.group_capacity = sgc.capacity;
         stats.group_weight = group.group_weight;
-        if !local && self.idle.is_idle() {
-            stats.group_asym_packing = stats.sum_h_nr_running != 0 && self.sched_group_asym(stats, group);
-            stats.group_smt_balance =
-                group.flags.contains(SdFlags::SHARE_CPUCAPACITY) && stats.sum_h_nr_running > 1;
+        let rules = &self.rules.groups;
+        if self.idle.is_idle() && stats.sum_h_nr_running != 0 {
+            stats.group_asym_packing = self.group_asym_packing(ours, stats, group, local);
+            stats.group_smt_balance = rules.smt_balance
+                && !local
+                && group.flags.contains(SdFlags::SHARE_CPUCAPACITY)
+                && stats.sum_h_nr_running > 1;
         }
-        stats.group_type = group_classify(domain.imbalance_pct, sgc.imbalance, stats);
+        let may_overload = !rules.overloaded_needs_overutilized || !self.energy_aware || sums.overutilized;
+        stats.group_type = group_classify(domain.imbalance_pct, sgc.imbalance, may_overload, stats);
         if stats.group_type == GroupType::Overloaded {
             stats.avg_load = stats.group_load * 1024 / stats.group_capacity;
         }
@@ -233,13 +243,20 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
         stats.group_load += view.cpu_load(cpu);
         stats.group_util += view.cpu_util_cfs(cpu);
         stats.group_runnable += view.cpu_runnable(cpu);
-        stats.sum_h_nr_running += view.h_nr_queued(cpu);
+        stats.sum_h_nr_running += self.fair_tasks(cpu);
         stats.sum_nr_running += nr_running;
         sums.overloaded |= nr_running > 1;
         sums.overutilized |= view.cpu_overutilized(cpu);
-        stats.nr_numa_running += view.nr_numa_running(cpu);
-        stats.nr_preferred_running += view.nr_preferred_running(cpu);
-        if nr_running == 0 && view.idle_cpu(cpu) {
+        let idle = nr_running == 0 && view.idle_cpu(cpu);
+        let counts_numa = match self.rules.groups.numa_counters {
+            NumaCounters::Everywhere => true,
+            NumaCounters::BetweenNodes => !idle && domain.flags.contains(SdFlags::NUMA),
+        };
+        if counts_numa {
+            stats.nr_numa_running += view.nr_numa_running(cpu);
+            stats.nr_preferred_running += view.nr_preferred_running(cpu);
+        }
+        if idle {
             stats.idle_cpus += 1;
             return;
         }
@@ -252,14 +269,25 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
                 stats.group_misfit_task_load = misfit;
                 sums.overloaded = true;
             }
-        } else if self.idle.is_idle() && self.sched_reduced_capacity(cpu) {
+        } else if self.rules.groups.reduced_is_misfit
+            && self.idle.is_idle()
+            && self.sched_reduced_capacity(cpu)
+        {
             stats.group_misfit_task_load = stats.group_misfit_task_load.max(view.cpu_load(cpu));
+        }
+    }
+
+    /// The fair tasks of a CPU that count.
+    pub fn fair_tasks(&self, cpu: CpuId) -> u32 {
+        match self.rules.fair_tasks {
+            FairTasks::Queued => self.view.h_nr_queued(cpu),
+            FairTasks::Runnable => self.view.h_nr_runnable(cpu),
         }
     }
 
     /// One fair task on a CPU whose capacity others use up: it would run better elsewhere (spec 3 §1.3).
     pub fn sched_reduced_capacity(&self, cpu: CpuId) -> bool {
-        self.view.h_nr_queued(cpu) == 1 && self.check_cpu_capacity(cpu)
+        self.fair_tasks(cpu) == 1 && self.check_cpu_capacity(cpu)
     }
 
     /// Whether the CPU's capacity is reduced beyond the level's tolerance.
@@ -287,11 +315,28 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
         self.sched_use_asym_prio(dst) && self.sched_asym_prefer(dst, src)
     }
 
-    /// The same for a group: a core with several busy threads is left to SMT balancing.
-    fn sched_group_asym(&self, stats: &SgStats, group: &Group) -> bool {
-        let one_thread_busy = stats.group_weight - stats.idle_cpus == 1;
-        (one_thread_busy || !group.flags.contains(SdFlags::SHARE_CPUCAPACITY))
-            && self.sched_asym(self.dst_cpu, group.asym_prefer_cpu)
+    /// Whether the idle destination should take over from a group because it is preferred (spec 3 §4.3, §11).
+    fn group_asym_packing(&self, ours: &SgStats, stats: &SgStats, group: &Group, local: bool) -> bool {
+        let is_smt = |group: &Group| group.flags.contains(SdFlags::SHARE_CPUCAPACITY);
+        let packing = self.domain().flags.contains(SdFlags::ASYM_PACKING);
+        let preferred = || self.sched_asym_prefer(self.dst_cpu, group.asym_prefer_cpu);
+        let busy = |stats: &SgStats| stats.group_weight - stats.idle_cpus;
+        match self.rules.groups.asym_packing {
+            GroupAsymPacking::AnyGroup => packing && preferred(),
+            _ if local || !packing => false,
+            GroupAsymPacking::BusyThreads => {
+                match (is_smt(self.group(self.domain().groups)), is_smt(group)) {
+                    (false, false) => preferred(),
+                    (false, true) => busy(stats) >= 2 || preferred(),
+                    (true, true) => i64::from(busy(stats)) - i64::from(busy(ours)) == 1 && preferred(),
+                    (true, false) => ours.sum_nr_running == 0 && preferred(),
+                }
+            }
+            // A core with several busy threads is left to SMT balancing.
+            GroupAsymPacking::IdleCore => {
+                (busy(stats) == 1 || !is_smt(group)) && self.sched_asym(self.dst_cpu, group.asym_prefer_cpu)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::env::{IdleType, MigrationType};
 use super::event::{BalanceEvent, KickOutcome, KickReason, NewIdleGate, PassOutcome, TaskVerdict, Turn};
 use super::migrate::Refusal;
 use super::newidle::newidle_weight;
+use super::rules::{CostDecay, PeriodicRules, Pressure};
 use super::trigger::{balance_interval, update_newidle_cost, update_newidle_stats};
 use crate::cost::CostModel;
 use crate::ids::{CpuId, DomainId, TaskId, TgId};
@@ -20,6 +21,8 @@ use crate::topology::Machine;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+
+const PERIODIC: PeriodicRules = kernels::DEFAULT.balance.periodic;
 
 /// Keeps what balancing tells.
 #[derive(Default)]
@@ -442,37 +445,63 @@ fn levels_are_tried_in_proportion_to_their_success() {
     let mut bench = Bench::new(&caches(1, 4));
     let domain = bench.domain(0, "MC");
     (domain.newidle_call, domain.newidle_success) = (1023, 300);
-    update_newidle_stats(domain, 2);
+    update_newidle_stats(domain, 2, None, false);
     assert_eq!((domain.newidle_ratio, domain.newidle_call, domain.newidle_success), (302, 512, 151));
     (domain.max_newidle_lb_cost, domain.last_decay_max_lb_cost) = (50_000, 1000);
-    assert!(!update_newidle_cost(domain, 0, 0, 1250, 250), "a second is not over");
-    assert!(update_newidle_cost(domain, 0, 0, 1251, 250));
+    assert!(!update_newidle_cost(CostDecay::SinceLastChange, domain, 0, 1250, 250), "a second is not over");
+    assert!(update_newidle_cost(CostDecay::SinceLastChange, domain, 0, 1251, 250));
     assert_eq!((domain.max_newidle_lb_cost, domain.newidle_call), (49_414, 512));
-    assert!(!update_newidle_cost(domain, 60_000, 1, 1300, 250));
+    assert!(!update_newidle_cost(CostDecay::SinceLastChange, domain, 60_000, 1300, 250));
     assert_eq!((domain.max_newidle_lb_cost, domain.last_decay_max_lb_cost), (60_000, 1300));
 }
 
 /// The table of spec 3 §2.4.
 #[test]
 fn busy_cpus_balance_less_often() {
-    let interval = |weight, busy: bool, hz| balance_interval(weight, busy.then_some(16), hz, 10_000);
+    let interval =
+        |weight, busy: bool, hz| balance_interval(&PERIODIC, weight, busy.then_some(16), hz, 10_000);
     let weights = [2, 4, 8, 16, 64];
     assert_eq!(weights.map(|weight| interval(weight, false, 250)), [1, 1, 2, 4, 16]);
     assert_eq!(weights.map(|weight| interval(weight, true, 250)), [7, 15, 31, 63, 255]);
     assert_eq!(weights.map(|weight| interval(weight, true, 1000)), [31, 63, 127, 255, 1023]);
-    assert_eq!(balance_interval(512, Some(16), 250, 100), 100, "4 CPUs at 250 Hz: at most 100 jiffies");
+    assert_eq!(
+        balance_interval(&PERIODIC, 512, Some(16), 250, 100),
+        100,
+        "4 CPUs at 250 Hz: at most 100 jiffies"
+    );
 }
 
 #[test]
 fn what_others_use_is_not_left_for_fair_tasks() {
-    assert_eq!(scale_rt_capacity(1024, &CapacityUse::default()), 1024);
-    assert_eq!(scale_rt_capacity(1024, &CapacityUse { rt: 100, irq: 204, ..CapacityUse::default() }), 739);
+    assert_eq!(scale_rt_capacity(Pressure::LowersMaximum, 1024, &CapacityUse::default()), 1024);
     assert_eq!(
-        scale_rt_capacity(1024, &CapacityUse { pressure: 24, dl: 200, ..CapacityUse::default() }),
+        scale_rt_capacity(
+            Pressure::LowersMaximum,
+            1024,
+            &CapacityUse { rt: 100, irq: 204, ..CapacityUse::default() }
+        ),
+        739
+    );
+    assert_eq!(
+        scale_rt_capacity(
+            Pressure::LowersMaximum,
+            1024,
+            &CapacityUse { pressure: 24, dl: 200, ..CapacityUse::default() }
+        ),
         800
     );
-    assert_eq!(scale_rt_capacity(1024, &CapacityUse { rt: 1024, ..CapacityUse::default() }), 1);
-    assert_eq!(scale_rt_capacity(1024, &CapacityUse { irq: 1024, ..CapacityUse::default() }), 1);
+    assert_eq!(
+        scale_rt_capacity(Pressure::LowersMaximum, 1024, &CapacityUse { rt: 1024, ..CapacityUse::default() }),
+        1
+    );
+    assert_eq!(
+        scale_rt_capacity(
+            Pressure::LowersMaximum,
+            1024,
+            &CapacityUse { irq: 1024, ..CapacityUse::default() }
+        ),
+        1
+    );
 }
 
 /// V18.

@@ -9,8 +9,10 @@
 //! `get_sd_balance_interval()`, `update_newidle_cost()` (spec 3 §2.1-2.5).
 use super::env::IdleType;
 use super::event::BalanceEvent;
+use super::rules::{CostDecay, NewIdleStatistics, PeriodicRules, Serialized};
 use crate::ids::{CpuId, DomainId};
 use crate::io::Action;
+use crate::kernel::Features;
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::time::{Jiffies, Ns, ms_to_jiffies, time_after, time_after_eq};
@@ -18,35 +20,55 @@ use crate::topology::{Domain, SdFlags};
 
 /// The interval of a level in jiffies (spec 3 §2.4); the `- 1` keeps levels of busy CPUs from falling in step.
 #[doc(alias = "get_sd_balance_interval")]
-pub fn balance_interval(interval_ms: u64, busy_factor: Option<u32>, hz: u32, max: Jiffies) -> Jiffies {
+pub fn balance_interval(
+    rules: &PeriodicRules,
+    interval_ms: u64,
+    busy_factor: Option<u32>,
+    hz: u32,
+    max: Jiffies,
+) -> Jiffies {
     let interval = match busy_factor {
-        Some(factor) => ms_to_jiffies(interval_ms * u64::from(factor), hz).wrapping_sub(1),
+        Some(factor) => {
+            let interval = ms_to_jiffies(interval_ms * u64::from(factor), hz);
+            interval.wrapping_sub(u64::from(rules.busy_minus_one))
+        }
         None => ms_to_jiffies(interval_ms, hz),
     };
     interval.clamp(1, max)
 }
 
 /// Counts a new-idle pass of a level: `success` is the credit for a pass that pulled. Every 1024 passes the credits
-/// become the level's ratio, and both counts are halved (spec 3 §2.5).
-pub fn update_newidle_stats(domain: &mut Domain, success: u32) {
+/// become the level's ratio, and both counts are halved (spec 3 §2.5). With the
+/// present time `now`, where it is noted, and `counts_rate` a level that took 4.3 s for its last 512 passes counts as one
+/// that always succeeds: it costs little.
+pub fn update_newidle_stats(domain: &mut Domain, success: u32, now: Option<Ns>, counts_rate: bool) {
     domain.newidle_call += 1;
     domain.newidle_success += success;
     if domain.newidle_call >= 1024 {
-        domain.newidle_ratio = domain.newidle_success;
+        domain.newidle_ratio = match now {
+            None => domain.newidle_success,
+            Some(now) => {
+                let since = now.saturating_sub(core::mem::replace(&mut domain.newidle_stamp, now));
+                let rare = if counts_rate { (since >> 22).min(1024) as u32 } else { 0 };
+                (rare + domain.newidle_success).min(1024)
+            }
+        };
         domain.newidle_call /= 2;
         domain.newidle_success /= 2;
     }
 }
 
 /// Keeps the maximum of a level's new-idle costs, which decays by about 1 % a second; whether it decayed now. A pass
-/// that cost something is counted with its `success`; `cost` 0 only decays (spec 3 §2.5).
-pub fn update_newidle_cost(domain: &mut Domain, cost: Ns, success: u32, now: Jiffies, hz: u32) -> bool {
-    if cost != 0 {
-        update_newidle_stats(domain, success);
-    }
+/// that cost more than it may start the second anew ([`CostDecay`]); `cost` 0 only decays (spec 3 §2.5).
+pub fn update_newidle_cost(rule: CostDecay, domain: &mut Domain, cost: Ns, now: Jiffies, hz: u32) -> bool {
     if cost > domain.max_newidle_lb_cost {
         domain.max_newidle_lb_cost = cost;
-        domain.last_decay_max_lb_cost = now;
+        if rule == CostDecay::SinceLastChange {
+            domain.last_decay_max_lb_cost = now;
+        }
+        return false;
+    }
+    if rule == CostDecay::EverySecond && cost != 0 {
         return false;
     }
     if time_after(now, domain.last_decay_max_lb_cost.wrapping_add(u64::from(hz))) {
@@ -63,7 +85,8 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn sched_balance_trigger(&mut self, cpu: CpuId) {
         let now = self.jiffies();
         let rq = &self.rqs[cpu.index()];
-        if self.topo.cpus[cpu.index()].base.is_none() || !rq.active {
+        let needs_active = self.kernel.balance.periodic.needs_active_cpu;
+        if self.topo.cpus[cpu.index()].base.is_none() || needs_active && !rq.active {
             return;
         }
         let due = rq.next_balance;
@@ -94,13 +117,21 @@ impl<O: Observer> Sched<O> {
     pub(super) fn sd_interval(&self, sd: DomainId, busy: bool) -> Jiffies {
         let domain = &self.topo.domains[sd.index()];
         let factor = busy.then_some(domain.busy_factor);
-        balance_interval(domain.balance_interval, factor, self.kernel.hz, self.max_load_balance_interval)
+        let rules = &self.kernel.balance.periodic;
+        balance_interval(
+            rules,
+            domain.balance_interval,
+            factor,
+            self.kernel.hz,
+            self.max_load_balance_interval,
+        )
     }
 
     /// Walks the levels of `cpu` and balances those that are due; `on_cpu` executes it (spec 3 §2.3).
     #[doc(alias = "rebalance_domains")]
     pub(super) fn sched_balance_domains(&mut self, on_cpu: CpuId, cpu: CpuId, mut idle: IdleType) {
         let (now, hz) = (self.jiffies(), self.kernel.hz);
+        let rules = self.kernel.balance.periodic;
         let mut busy = idle != IdleType::Idle && !self.sched_idle_cpu(cpu);
         let mut next = now.wrapping_add(60 * u64::from(hz));
         let mut have_next = false;
@@ -110,7 +141,8 @@ impl<O: Observer> Sched<O> {
         while let Some(sd) = level {
             let domain = &mut self.topo.domains[sd.index()];
             level = domain.parent;
-            need_decay = update_newidle_cost(domain, 0, 0, now, hz);
+            let decayed = update_newidle_cost(rules.cost_decay, domain, 0, now, hz);
+            need_decay = decayed || need_decay && rules.cost_decay == CostDecay::EverySecond;
             max_cost += domain.max_newidle_lb_cost;
             if !continue_balancing {
                 if need_decay {
@@ -131,7 +163,22 @@ impl<O: Observer> Sched<O> {
         }
         if have_next {
             rq.next_balance = next;
+            if rules.pulls_nohz_forward && idle == IdleType::Idle && time_after(self.nohz.next_balance, next)
+            {
+                self.nohz.next_balance = next;
+            }
         }
+    }
+
+    /// Counts a new-idle pass of level `sd`, made or not (spec 3 §2.5).
+    pub(super) fn count_newidle(&mut self, sd: DomainId, success: u32) {
+        let now = match self.kernel.balance.newidle.statistics {
+            NewIdleStatistics::Cost => return,
+            NewIdleStatistics::Success => None,
+            NewIdleStatistics::SuccessAndRate => Some(self.now),
+        };
+        let counts_rate = self.feat(Features::NI_RATE);
+        update_newidle_stats(&mut self.topo.domains[sd.index()], success, now, counts_rate);
     }
 
     fn balance_level_if_due(
@@ -145,7 +192,8 @@ impl<O: Observer> Sched<O> {
     ) {
         let now = self.jiffies();
         let domain = &self.topo.domains[sd.index()];
-        let serialize = domain.flags.contains(SdFlags::SERIALIZE);
+        let before_pass = self.kernel.balance.periodic.serialized == Serialized::BeforePass;
+        let serialize = before_pass && domain.flags.contains(SdFlags::SERIALIZE);
         if serialize && self.balance_running {
             self.emit(|_| Event::Balance(BalanceEvent::Serialized { cpu, domain: sd }));
             return;

@@ -7,6 +7,7 @@
 //! In the kernel: `should_we_balance()` (spec 3 §3.3).
 use super::env::IdleType;
 use super::event::Turn;
+use super::rules::TurnOrder;
 use super::stats::Search;
 use super::view::{CpuView, is_core_idle};
 use crate::topology::SdFlags;
@@ -18,13 +19,15 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             return Turn::NotCandidate;
         }
         if self.idle == IdleType::NewlyIdle {
-            let work = self.view.nr_running(self.dst_cpu) > 0 || self.view.ttwu_pending(self.dst_cpu);
+            let work = self.rules.pass.newidle_needs_empty
+                && (self.view.nr_running(self.dst_cpu) > 0 || self.view.ttwu_pending(self.dst_cpu));
             return if work { Turn::WorkArrived } else { Turn::NewlyIdle };
         }
         let domain = self.domain();
         let sgc = self.group(domain.groups).sgc;
         let ours = self.topo.capacities[sgc.index()].balance_mask.iter();
-        let between_cores = !domain.flags.contains(SdFlags::SHARE_CPUCAPACITY);
+        let knows_cores = self.rules.pass.turn == TurnOrder::IdleCore;
+        let between_cores = knows_cores && !domain.flags.contains(SdFlags::SHARE_CPUCAPACITY);
         let mut idle_smt = None;
         for cpu in ours.filter(|&cpu| self.cpus.contains(cpu) && self.view.idle_cpu(cpu)) {
             if !between_cores || is_core_idle(self.topo, self.view, cpu) {

@@ -25,6 +25,8 @@ pub trait CpuView {
     fn nr_running(&self, cpu: CpuId) -> u32;
     /// Queued fair tasks, delayed ones included.
     fn h_nr_queued(&self, cpu: CpuId) -> u32;
+    /// Queued fair tasks without the delayed ones.
+    fn h_nr_runnable(&self, cpu: CpuId) -> u32;
     /// The idle task runs, nothing is queued, and nothing is on its way.
     fn idle_cpu(&self, cpu: CpuId) -> bool;
     /// Remote wake-ups are on their way to it.
@@ -69,6 +71,8 @@ pub struct CpuRow {
     pub nr_running: u32,
     /// Queued fair tasks.
     pub h_nr_queued: u32,
+    /// Those that are not delayed.
+    pub h_nr_runnable: u32,
     /// Load.
     pub load: u64,
     /// Running and waiting.
@@ -101,6 +105,7 @@ impl CpuRow {
         Self {
             nr_running: 0,
             h_nr_queued: 0,
+            h_nr_runnable: 0,
             load: 0,
             runnable: 0,
             util: 0,
@@ -118,7 +123,8 @@ impl CpuRow {
 
     /// A CPU with `nr` fair tasks, their load, utilisation and runnable average.
     pub fn busy(cpu: u32, nr: u32, load: u64, util: u64, runnable: u64) -> Self {
-        Self { nr_running: nr, h_nr_queued: nr, load, runnable, util, idle: nr == 0, ..Self::idle(cpu) }
+        let counts = Self { nr_running: nr, h_nr_queued: nr, h_nr_runnable: nr, ..Self::idle(cpu) };
+        Self { load, runnable, util, idle: nr == 0, ..counts }
     }
 
     /// The same CPU with another capacity, for fair tasks and of the architecture.
@@ -148,6 +154,9 @@ impl CpuView for [CpuRow] {
     }
     fn h_nr_queued(&self, cpu: CpuId) -> u32 {
         self[cpu.index()].h_nr_queued
+    }
+    fn h_nr_runnable(&self, cpu: CpuId) -> u32 {
+        self[cpu.index()].h_nr_runnable
     }
     fn idle_cpu(&self, cpu: CpuId) -> bool {
         self[cpu.index()].idle
@@ -198,6 +207,9 @@ impl<O: Observer> CpuView for Sched<O> {
     }
     fn h_nr_queued(&self, cpu: CpuId) -> u32 {
         self.root(cpu).h_nr_queued
+    }
+    fn h_nr_runnable(&self, cpu: CpuId) -> u32 {
+        self.root(cpu).h_nr_runnable()
     }
     fn idle_cpu(&self, cpu: CpuId) -> bool {
         self.idle_cpu(cpu)

@@ -1,5 +1,6 @@
 //! v4.19.0 as a delta from v5.15.0: the last kernel here whose balancer compares load averages only.
 use super::v5_15_0::V5_15_0;
+use crate::balance::rules::*;
 use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
 use crate::queue_rules::{LoadTracking, Removal, UtilEst};
 use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
@@ -60,6 +61,62 @@ pub const V4_19_0: Kernel = Kernel {
         // Tasks of the idle policy keep a CPU as busy as others (spec 2 §14.4).
         knows_idle_policy_cpus: false,
         ..V5_15_0.queues
+    },
+    balance: BalanceRules {
+        // Groups are compared by one average of load with its history (spec 3 §9).
+        comparison: Comparison::Classic,
+        periodic: PeriodicRules {
+            needs_active_cpu: false,
+            busy_minus_one: false,
+            // An idle CPU that is due soon calls for the next round of tickless ones (spec 3 §2.3).
+            pulls_nohz_forward: true,
+            ..V5_15_0.balance.periodic
+        },
+        newidle: NewIdleRules {
+            // A CPU looks for work although a wake-up is on its way, and until something runs (spec 3 §2.11).
+            looks_for_wakeups: false,
+            stops: NewIdleStop::Running,
+            // Where it may not look for work it refreshes the load of idle CPUs at once (spec 3 §2.10).
+            closed_gate: ClosedGate::RefreshesLoad,
+            ..V5_15_0.balance.newidle
+        },
+        nohz: NohzRules {
+            // Two busy CPUs of a cache come first, misfit tasks do not exist (spec 3 §2.7).
+            kick_order: KickOrder::CacheEarly,
+            // Only the first tickless CPU is ever asked, and every kick delays the next (spec 3 §2.8).
+            kick_moves_due: KickMovesDue::OneMore,
+            target: KickTarget::FirstTickless,
+            // Kicks are requests to reschedule (spec 3 §9.7).
+            delivery: KickDelivery::Reschedule,
+            walk: IlbWalk::FromFirst,
+            ..V5_15_0.balance.nohz
+        },
+        pass: PassRules {
+            single_task_is_pinned: false,
+            // Frequent new-idle passes that find nothing make a level wait longer (spec 3 §3.2-14).
+            spares_newidle: false,
+            clears_flag_of_pinned: true,
+            // A level whose running task is pushed waits longer (spec 3 §3.2-9, -10).
+            active_start: ActiveStart::LengthensInterval,
+            ..V5_15_0.balance.pass
+        },
+        groups: GroupRules {
+            // Heat takes no capacity away (spec 3 §4.2).
+            pressure: Pressure::Ignored,
+            ..V5_15_0.balance.groups
+        },
+        tasks: TaskRules {
+            knows_percpu_kthreads: false,
+            // Hot tasks stay, pushed or not, also between the threads of a core (spec 3 §7.3-6, §7.4-3).
+            stopper_takes_hot: false,
+            threads_share_caches: false,
+            // A task moves if half of its load is to be moved, whatever failed before (spec 3 §7.2-5).
+            size: TaskSize::HalfLoad,
+            leaves_single_task: false,
+            active: ActiveRule::Classic,
+            ..V5_15_0.balance.tasks
+        },
+        ..V5_15_0.balance
     },
     // The load of a CPU is biased by its history (spec 2 §1.3, spec 3 §9.1); slices have no floor.
     features: V5_15_0.features.difference(LATER).union(Features::LB_BIAS).union(Features::RT_RUNTIME_SHARE),

@@ -1,5 +1,6 @@
 //! v5.15.0 as a delta from v6.1.192.
 use super::v6_1_192::V6_1_192;
+use crate::balance::rules::*;
 use crate::kernel::{
     CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
     Tunables,
@@ -43,6 +44,67 @@ pub const V5_15_0: Kernel = Kernel {
         // A sleeper keeps its virtual runtime for ever (spec 2 §7.3).
         forgets_long_sleepers: false,
         ..V6_1_192.queues
+    },
+    balance: BalanceRules {
+        periodic: PeriodicRules {
+            // Costs of new-idle passes decay by the clock, in periodic walks only (spec 3 §2.3).
+            cost_decay: CostDecay::EverySecond,
+            ..V6_1_192.balance.periodic
+        },
+        newidle: NewIdleRules {
+            // CPUs look for work whenever they are idle for longer than a migration costs (spec 3 §2.11).
+            gate: IdleTimeGate::MigrationCost,
+            gate_needs_domain: false,
+            notes_due: NotesDue::AfterPass,
+            // What it takes to refresh blocked load is nobody's cost.
+            charges_blocked_update: false,
+            // Levels at which passes never succeed are tried like others.
+            statistics: NewIdleStatistics::Cost,
+            ..V6_1_192.balance.newidle
+        },
+        nohz: NohzRules {
+            // A CPU that becomes tickless waits for the next round (spec 3 §2.6).
+            needs_update: false,
+            // A kicked CPU that has just got work does not balance (spec 3 §2.8), and one that gets some stops (§2.9).
+            delivery: KickDelivery::CallUnlessRescheduling,
+            abort: IlbAbort::Rescheduling,
+            always_refreshes: true,
+            ..V6_1_192.balance.nohz
+        },
+        pass: PassRules {
+            // A CPU about to go idle balances although work has arrived (spec 3 §3.3-2).
+            newidle_needs_empty: false,
+            stand_ins: StandIns::GroupSpan,
+            ..V6_1_192.balance.pass
+        },
+        groups: GroupRules {
+            // A single task on a CPU whose capacity others use is only moved together with others (spec 3 §4.3).
+            reduced_is_misfit: false,
+            // Threads of a core do not matter to preference (spec 3 §4.3).
+            asym_packing: GroupAsymPacking::AnyGroup,
+            ..V6_1_192.balance.groups
+        },
+        choice: ChoiceRules {
+            misfit: MisfitCandidates::SmallerCpus,
+            bigger_cpus: BiggerCpus::Last,
+            // Energy-aware placement keeps the balancer from misfit tasks, too (spec 3 §5.3-3).
+            energy_first: true,
+            misfit_amount: MisfitAmount::OneTask,
+            // Nodes share tasks as soon as one uses a quarter of its CPUs (spec 3 §5.4 F).
+            numa_tolerance: NumaTolerance::QuarterOfBusiest,
+            // A group above the average may be filled further (spec 3 §5.4 G2).
+            stops_at_average: false,
+            preferred_source: PreferredSource::Taken,
+            ..V6_1_192.balance.choice
+        },
+        tasks: TaskRules {
+            // Hot tasks that are too big count as moved (spec 3 §7.3).
+            counts_hot: CountsHot::WhenMovable,
+            // Failures do not make tasks smaller when utilisation is to be moved (spec 3 §7.2-5).
+            size: TaskSize::LoadShrinks,
+            ..V6_1_192.balance.tasks
+        },
+        ..V6_1_192.balance
     },
     tunables: Tunables {
         // Tasks of the idle policy have the same shortest slice as others (spec 2 §1.1).

@@ -1,7 +1,8 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
+use crate::balance::rules::*;
 use crate::kernel::{
-    BalanceRules, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
-    TunableScaling, Tunables,
+    Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules, TunableScaling,
+    Tunables,
 };
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedLag, Expiry, LagLimit, LoadTracking, NewTaskWeight, Removal, Reweight,
@@ -49,6 +50,90 @@ const OFF: Features = Features::NEXT_BUDDY
     .union(Features::LB_MIN)
     .union(Features::LATENCY_WARN);
 
+/// How load is balanced (spec 3 §§1-8).
+const BALANCE: BalanceRules = BalanceRules {
+    preemption: true,
+    comparison: Comparison::Typed,
+    fair_tasks: FairTasks::Queued,
+    periodic: PeriodicRules {
+        needs_active_cpu: true,
+        busy_minus_one: true,
+        cost_decay: CostDecay::SinceLastChange,
+        serialized: Serialized::BeforePass,
+        pulls_nohz_forward: false,
+    },
+    newidle: NewIdleRules {
+        looks_for_wakeups: true,
+        gate: IdleTimeGate::LowestLevelCost,
+        gate_needs_domain: true,
+        notes_due: NotesDue::BeforePass,
+        charges_blocked_update: true,
+        statistics: NewIdleStatistics::Success,
+        stops: NewIdleStop::NotOurTurn,
+        closed_gate: ClosedGate::GoesIdle,
+        other_class: OtherClass::Queued,
+    },
+    nohz: NohzRules {
+        needs_update: true,
+        kick_order: KickOrder::AnyMisfit,
+        kick_asym: KickAsym::PreferredCore,
+        busy_cpus: BusyCpus::Llc,
+        kick_moves_due: KickMovesDue::NextJiffy,
+        target: KickTarget::FirstIdle,
+        skips_repeated_kick: true,
+        delivery: KickDelivery::Call,
+        walk: IlbWalk::FromNext,
+        abort: IlbAbort::ReschedulingAndBusy,
+        always_refreshes: false,
+    },
+    pass: PassRules {
+        turn: TurnOrder::IdleCore,
+        newidle_needs_empty: true,
+        stand_ins: StandIns::BalanceMask,
+        single_task_is_pinned: true,
+        spares_misfit: true,
+        spares_newidle: true,
+        clears_flag_of_pinned: false,
+        active_start: ActiveStart::ResetsInterval,
+    },
+    groups: GroupRules {
+        numa_counters: NumaCounters::Everywhere,
+        reduced_is_misfit: true,
+        asym_packing: GroupAsymPacking::IdleCore,
+        smt_balance: true,
+        prefer_sibling: PreferSibling::BusiestGroup,
+        overloaded_needs_overutilized: false,
+        scan_hint: ScanHint::CacheSize,
+        pressure: Pressure::LowersMaximum,
+    },
+    choice: ChoiceRules {
+        misfit: MisfitCandidates::SmallerCpusForIdleCore,
+        bigger_cpus: BiggerCpus::First,
+        same_class: SameClass::KnowsCores,
+        energy_first: false,
+        sibling_imbalance: SiblingImbalance::PerCore,
+        misfit_amount: MisfitAmount::OneTaskOrLoad,
+        numa_tolerance: NumaTolerance::ImbNumaNr,
+        stops_at_average: true,
+        preferred_source: PreferredSource::LeftToIdleCore,
+        boosts_utilisation: true,
+    },
+    tasks: TaskRules {
+        throttled: Throttled::Either,
+        knows_percpu_kthreads: true,
+        filters_ineligible: false,
+        stopper_takes_hot: true,
+        equal_distance: EqualDistance::Improves,
+        threads_share_caches: true,
+        hot_buddies: HotBuddies::Next,
+        counts_hot: CountsHot::WhenMoved,
+        size: TaskSize::BothShrink,
+        leaves_single_task: true,
+        active: ActiveRule::PreferredCore,
+    },
+    cache_aware: false,
+};
+
 /// v6.12.117 as Debian builds it for amd64 (spec 2 §0.3, spec 3 §12.4).
 pub const V6_12_117: Kernel = Kernel {
     build: "v6.12.117",
@@ -89,7 +174,7 @@ pub const V6_12_117: Kernel = Kernel {
         root_max_cpu_capacity: false,
         debug_files: DebugFiles::FlagsAndGroups,
     },
-    balance: BalanceRules { preemption: true },
+    balance: BALANCE,
     placement: PlacementRules {
         prefers_idle_prev: true,
         sync_ignores_delayed: true,

@@ -1,5 +1,6 @@
 //! v6.18.15 as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
+use crate::balance::rules::*;
 use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
 use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption};
 use crate::select::rules::SlowPath;
@@ -31,6 +32,38 @@ pub const V6_18_15: Kernel = Kernel {
         // Small CPUs learn from tasks that are too big for them (spec 2 §10.2).
         util_est: UtilEst::OneAverageAnyCapacity,
         ..V6_12_117.queues
+    },
+    balance: BalanceRules {
+        // Sleepers that wait to be taken off their queue are no work to be had (spec 3 §4.3, §6).
+        fair_tasks: FairTasks::Runnable,
+        periodic: PeriodicRules {
+            // Only one CPU at a time balances between nodes, new-idle ones included; one that comes too late counts the
+            // level as balanced (spec 3 §2.3, §3.2-3).
+            serialized: Serialized::InPass,
+            ..V6_12_117.balance.periodic
+        },
+        groups: GroupRules {
+            // Where tasks prefer to be counts between nodes only (spec 3 §4.3).
+            numa_counters: NumaCounters::BetweenNodes,
+            ..V6_12_117.balance.groups
+        },
+        choice: ChoiceRules {
+            // A big CPU takes a small one's task although its sibling is busy (spec 3 §5.1-2), and a small CPU may take
+            // from bigger ones that are of a higher class than what was found before (spec 3 §5.1-3).
+            misfit: MisfitCandidates::SmallerCpusOfUnequal,
+            bigger_cpus: BiggerCpus::Last,
+            ..V6_12_117.balance.choice
+        },
+        tasks: TaskRules {
+            // Throttled tasks leave their queue, so they need not be kept from moving (spec 3 §7.3-b).
+            throttled: Throttled::Destination,
+            // Tasks that got more than their share stay, unless a pass has failed (spec 3 §7.3-a, -c).
+            filters_ineligible: true,
+            // At equal distance from memory cache heat decides (spec 3 §7.3).
+            equal_distance: EqualDistance::Unaffected,
+            ..V6_12_117.balance.tasks
+        },
+        ..V6_12_117.balance
     },
     // Real-time tasks are pushed by interrupt again; the double tick is gone (recorded).
     features: V6_12_117.features.union(Features::RT_PUSH_IPI),

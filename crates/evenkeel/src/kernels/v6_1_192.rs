@@ -1,5 +1,6 @@
 //! v6.1.192, the last series of the classic completely fair scheduler, as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
+use crate::balance::rules::*;
 use crate::kernel::{CfsTunables, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables};
 use crate::queue_rules::{
     Expiry, NewTaskWeight, Reweight, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, Yielding,
@@ -83,6 +84,59 @@ pub const V6_1_192: Kernel = Kernel {
         // A CPU that is kicked while idle looks for work once more (spec 2 §5.3).
         idle_looks_again: true,
         ..V6_12_117.queues
+    },
+    balance: BalanceRules {
+        newidle: NewIdleRules {
+            // The walk goes on although it is another CPU's turn, until something comes (spec 3 §2.11).
+            stops: NewIdleStop::RunningOrWakeup,
+            ..V6_12_117.balance.newidle
+        },
+        nohz: NohzRules {
+            // A misfit task is a reason to kick only if a bigger CPU exists (spec 3 §2.7-9).
+            kick_order: KickOrder::MisfitIfBigger,
+            // Preferred CPUs count although their sibling is busy (spec 3 §2.7-8).
+            kick_asym: KickAsym::Preferred,
+            // Kicks that are on their way are noticed by their flags only (spec 3 §2.8-3).
+            skips_repeated_kick: false,
+            ..V6_12_117.balance.nohz
+        },
+        pass: PassRules {
+            // The first idle CPU balances for its group, be its core idle or not (spec 3 §3.3).
+            turn: TurnOrder::IdleCpu,
+            // Misfit tasks that cannot be moved count as failures, and their level waits longer (spec 3 §3.2-9, -14).
+            spares_misfit: false,
+            ..V6_12_117.balance.pass
+        },
+        groups: GroupRules {
+            // Preferred CPUs take over by how many threads of a core are busy (spec 3 §11).
+            asym_packing: GroupAsymPacking::BusyThreads,
+            // Two tasks on a core are two tasks, not a core in need (spec 3 §11).
+            smt_balance: false,
+            // Whether to spread tasks is asked of the level below, so not on machines where that was removed (spec 3 §4.1).
+            prefer_sibling: PreferSibling::Child,
+            // Heat uses up capacity like other work (spec 3 §4.2).
+            pressure: Pressure::IsUsed,
+            ..V6_12_117.balance.groups
+        },
+        choice: ChoiceRules {
+            // Of two groups of one class the one with less idle CPUs gives, cores or not (spec 3 §5.1-5).
+            same_class: SameClass::LoadThenIdle,
+            // Tasks are shared evenly between groups, however many cores they have, and by busy CPUs, too (spec 3 §5.2).
+            sibling_imbalance: SiblingImbalance::Tasks,
+            // A single task stays on a preferred CPU although its core is full (spec 3 §6-4).
+            preferred_source: PreferredSource::Left,
+            // Queues on which much waits count as if it did not (spec 3 §6-5).
+            boosts_utilisation: false,
+            ..V6_12_117.balance.choice
+        },
+        tasks: TaskRules {
+            // The task that was preempted last is a buddy, and so hot (spec 3 §7.4).
+            hot_buddies: HotBuddies::NextAndLast,
+            // Preferred CPUs pull running tasks whatever their siblings do (spec 3 §8.1-1).
+            active: ActiveRule::Preferred,
+            ..V6_12_117.balance.tasks
+        },
+        ..V6_12_117.balance
     },
     tunables: Tunables {
         // Slices come from a target latency, not from a base slice (spec 2 §2.5).

@@ -1,5 +1,6 @@
 //! v7.2.13 as a delta from v6.18.15.
 use super::v6_18_15::V6_18_15;
+use crate::balance::rules::*;
 use crate::kernel::{
     Features, Kernel, LlcBalancingTunables, PlacementRules, RunQueueRules, TopologyRules, Tunables,
 };
@@ -47,6 +48,37 @@ pub const V7_2_13: Kernel = Kernel {
         // Every idle period counts, also one ended by balancing (spec 2 §16.4).
         avg_idle: AvgIdle::LeavingIdle,
         ..V6_18_15.queues
+    },
+    balance: BalanceRules {
+        newidle: NewIdleRules {
+            // Levels that are seldom tried are always tried (spec 3 §2.5).
+            statistics: NewIdleStatistics::SuccessAndRate,
+            // The pick starts over only if another class's task came meanwhile (spec 3 §2.11).
+            other_class: OtherClass::CameMeanwhile,
+            ..V6_18_15.balance.newidle
+        },
+        nohz: NohzRules {
+            // On machines of unequal CPUs two busy ones anywhere are a reason to kick (spec 3 §2.7).
+            busy_cpus: BusyCpus::AsymCapacityOrLlc,
+            ..V6_18_15.balance.nohz
+        },
+        groups: GroupRules {
+            // With energy-aware placement many small tasks do not make a group overloaded (spec 3 §4.4).
+            overloaded_needs_overutilized: true,
+            // Wake-ups learn how far to search from every level with a shared record (spec 3 §4.6).
+            scan_hint: ScanHint::SharedRecord,
+            ..V6_18_15.balance.groups
+        },
+        choice: ChoiceRules {
+            // Only idle cores take tasks too big for their CPU, and small CPUs never take from bigger ones that are not
+            // too busy, again (spec 3 §5.1).
+            misfit: MisfitCandidates::SmallerCpusForIdleCore,
+            bigger_cpus: BiggerCpus::First,
+            ..V6_18_15.balance.choice
+        },
+        // Threads of a process are gathered in one cache (spec 3 §13).
+        cache_aware: true,
+        ..V6_18_15.balance
     },
     tunables: Tunables {
         // Threads of one process are gathered in one cache (spec 3 §13).

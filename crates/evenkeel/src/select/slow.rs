@@ -188,7 +188,7 @@ impl<O: Observer> Sched<O> {
                 stats.group_misfit_task_load = 0;
             }
         }
-        let kind = group_classify(imbalance_pct, imbalance, &stats);
+        let kind = group_classify(imbalance_pct, imbalance, true, &stats);
         let avg_load = match kind {
             GroupType::FullyBusy | GroupType::Overloaded => stats.group_load * 1024 / stats.group_capacity,
             _ => 0,

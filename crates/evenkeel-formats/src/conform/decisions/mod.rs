@@ -11,7 +11,7 @@
 //!   A CPU that balances before it goes idle certainly is in the middle. For others it shows in `idle_cpus`.
 //! * How many of the tasks are fair, delayed ones included: it shows in `sum_h_nr_running`.
 //! * Whether affinities had left an imbalance in a group: it shows in its class.
-//! * Which task is running, which are pinned or cache hot: only their number or the flags can be checked.
+//! * Which task is running, pinned, cache hot, or ahead of others: only their number or the flags can be checked.
 //! * What other CPUs did after the decision: the source may have gained or lost a task before its tasks are looked at.
 //! * How the source's load ages when a task is taken from it; the next task's share depends on it by a little.
 //!
@@ -75,6 +75,10 @@ impl fmt::Display for Difference {
 pub enum Inferred {
     /// A CPU was in the middle of switching to idle.
     Switching,
+    /// A task was being put on a CPU: its two counters of tasks were read before and after it.
+    Enqueueing,
+    /// An idle CPU got a task after it had taken its turn.
+    DestinationChanged,
     /// A queued task was not fair.
     NotFair,
     /// Affinities had left an imbalance in a group.
@@ -86,6 +90,10 @@ pub enum Inferred {
     QueueChanged,
     /// The source's load was brought up to date when a task was taken, so the next one counts a little more.
     StaleLoad,
+    /// A task's estimated utilisation was higher than the present one, which is what the record holds.
+    TaskEstimate,
+    /// A task was refused that nothing of the record explains: it was delayed, or ahead of others of its queue.
+    Ineligible,
 }
 
 /// Exact and differing searches of one kind.
@@ -229,7 +237,9 @@ impl Check<'_> {
 
     fn attempt(&mut self, topo: &mut Domains, kernel: &Kernel, record: &LbRecord, index: usize) {
         let attempt: &Attempt = &record.attempts[index];
-        let Some(mut state) = state::State::rebuild(self, topo, record, attempt) else { return };
+        let Some(mut state) = state::State::rebuild(self, &kernel.balance, topo, record, attempt) else {
+            return;
+        };
         let before = self.report.differences.len();
         let mut found = state.compare_search(self, topo, attempt);
         if self.report.differences.len() > before {

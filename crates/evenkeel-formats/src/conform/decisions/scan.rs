@@ -56,7 +56,7 @@ impl<'a> Scan<'a> {
     pub(super) fn compare(
         mut self,
         check: &mut Check<'_>,
-        state: &mut State,
+        state: &mut State<'_>,
         topo: &mut Domains,
         next: Option<&Attempt>,
     ) {
@@ -88,13 +88,13 @@ impl<'a> Scan<'a> {
         compare_redo(check, state, topo, src, redo, next);
     }
 
-    fn find_src_rq(&self, state: &State, topo: &Domains) -> Option<CpuId> {
+    fn find_src_rq(&self, state: &State<'_>, topo: &Domains) -> Option<CpuId> {
         let choice = SrcRq::new(self.found.imbalance, self.found.migration_type, self.found.fbq_type);
         self.found.group.and_then(|group| state.search(topo).find_src_rq(group, choice))
     }
 
     /// Whether what was recorded after the choice of queue can follow from this one.
-    fn fits(&self, state: &State, src: Option<CpuId>) -> bool {
+    fn fits(&self, state: &State<'_>, src: Option<CpuId>) -> bool {
         let nr_running = src.map_or(0, |src| state.rows[src.index()].nr_running);
         match self.attempt.scan.first() {
             Some(task) => {
@@ -107,7 +107,12 @@ impl<'a> Scan<'a> {
 
     /// Looks for a task more, or tasks less, on one CPU of the source group, before or after the queue was chosen, that
     /// explains what was recorded; the source then.
-    fn infer_queue(&self, state: &mut State, topo: &Domains, src: Option<CpuId>) -> Option<Option<CpuId>> {
+    fn infer_queue(
+        &self,
+        state: &mut State<'_>,
+        topo: &Domains,
+        src: Option<CpuId>,
+    ) -> Option<Option<CpuId>> {
         let span = &topo.groups[self.found.group?.index()].span;
         for cpu in span.iter().filter(|&cpu| state.cpus.contains(cpu)).collect::<Vec<_>>() {
             let before = state.rows[cpu.index()];
@@ -128,7 +133,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Replays the tasks one by one: the scan must end where the record ends, not before and not after.
-    fn replay(&mut self, check: &mut Check<'_>, state: &State, topo: &Domains) {
+    fn replay(&mut self, check: &mut Check<'_>, state: &State<'_>, topo: &Domains) {
         let tasks = &self.attempt.scan;
         for (number, task) in tasks.iter().enumerate() {
             if let Some(reason) = self.ends(state.idle) {
@@ -150,6 +155,14 @@ impl<'a> Scan<'a> {
         }
         if self.ends(state.idle).is_none() {
             check.same(Checked::Scan, "tasks looked at", tasks.len(), tasks.len() + 1);
+        }
+        // One task runs; others may be ahead of those of their queue, which keeps them until a failure.
+        let tasks = self.kernel.balance.tasks;
+        let may_be_ahead = tasks.filters_ineligible
+            && (self.record.nr_balance_failed == 0 || self.found.migration_type != MigrationType::Load);
+        if may_be_ahead && self.must_run > 1 {
+            check.inferred(Inferred::Ineligible);
+            return;
         }
         check.same(
             Checked::Scan,
@@ -180,7 +193,7 @@ impl<'a> Scan<'a> {
     fn replay_task(
         &mut self,
         check: &mut Check<'_>,
-        state: &State,
+        state: &State<'_>,
         topo: &Domains,
         number: usize,
         task: &Scanned,
@@ -197,7 +210,10 @@ impl<'a> Scan<'a> {
         let lb_min = self.kernel.features.contains(Features::LB_MIN);
         let amount = self.amount(check, task);
         let fits_source = task.detached == 0;
-        let rest = size_test(self.found.migration_type, amount, fits_source, lb_min, failed, self.imbalance);
+        let rest = {
+            let size = self.kernel.balance.tasks.size;
+            size_test(size, self.found.migration_type, amount, fits_source, lb_min, failed, self.imbalance)
+        };
         let recorded = (task.detached != 0).then_some(task.imbalance_after);
         let computed = rest.ok().map(Some);
         same &= check.same(Checked::Scan, &field("imbalance after"), recorded, computed);
@@ -215,7 +231,7 @@ impl<'a> Scan<'a> {
     fn amount(&mut self, check: &mut Check<'_>, task: &Scanned) -> u64 {
         match self.found.migration_type {
             MigrationType::Task | MigrationType::Misfit => 1,
-            MigrationType::Util => task.util,
+            MigrationType::Util => self.estimate(check, task),
             MigrationType::Load => {
                 let amount = (task.load.saturating_mul(self.h_load) / (self.load + 1)).max(1);
                 let shown = task.imbalance_after.map(|after| task.imbalance.wrapping_sub(after) as u64);
@@ -232,11 +248,26 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// A task's utilisation; where its estimate was higher and decided, what the record or the queue shows that to be.
+    fn estimate(&self, check: &mut Check<'_>, task: &Scanned) -> u64 {
+        let queue = self.attempt.rq.get(task.src as usize).map_or(0, |row| row.5);
+        let shown = match task.imbalance_after {
+            Some(after) => task.imbalance.wrapping_sub(after) as u64,
+            None if task.util >> self.record.nr_balance_failed.min(63) <= self.imbalance as u64 => queue,
+            None => task.util,
+        };
+        if shown != task.util && (task.util..=queue).contains(&shown) {
+            check.inferred(Inferred::TaskEstimate);
+            return shown;
+        }
+        task.util
+    }
+
     /// Whether the flags are what one of the verdicts on this task leaves.
     fn replay_flags(
         &mut self,
         check: &mut Check<'_>,
-        state: &State,
+        state: &State<'_>,
         topo: &Domains,
         field: &str,
         task: &Scanned,
@@ -265,7 +296,7 @@ impl<'a> Scan<'a> {
     fn compare_active(
         &self,
         check: &mut Check<'_>,
-        state: &State,
+        state: &State<'_>,
         topo: &mut Domains,
         src: CpuId,
         redo: bool,
@@ -293,7 +324,7 @@ fn is_per_cpu_kthread(task: &Scanned) -> bool {
 /// Whether another search follows, without the source.
 fn compare_redo(
     check: &mut Check<'_>,
-    state: &State,
+    state: &State<'_>,
     topo: &Domains,
     src: CpuId,
     redo: bool,

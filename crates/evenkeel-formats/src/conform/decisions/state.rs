@@ -2,6 +2,7 @@
 use super::{Check, Checked, Inferred};
 use crate::recording::decisions::{Attempt, LbRecord, RecordedStats, parse_mask};
 use evenkeel::balance::env::{FbqType, IdleType, MigrationType};
+use evenkeel::balance::rules::{BalanceRules, FairTasks};
 use evenkeel::balance::stats::{Search, SgStats};
 use evenkeel::balance::view::CpuRow;
 use evenkeel::ids::{CpuId, DomainId, GroupId};
@@ -10,7 +11,9 @@ use evenkeel::topology::Domains;
 
 /// The CPUs' numbers, the candidates and the level.
 #[derive(Clone)]
-pub(super) struct State {
+pub(super) struct State<'a> {
+    /// How the kernel balances.
+    pub(super) rules: &'a BalanceRules,
     pub(super) rows: Vec<CpuRow>,
     pub(super) cpus: CpuMask,
     pub(super) sd: DomainId,
@@ -29,10 +32,11 @@ pub(super) struct Found {
     pub(super) fbq_type: FbqType,
 }
 
-impl State {
+impl<'r> State<'r> {
     /// Rebuilds the state; `None` (and a difference) if the record does not fit the machine.
     pub(super) fn rebuild(
         check: &mut Check<'_>,
+        rules: &'r BalanceRules,
         topo: &mut Domains,
         record: &LbRecord,
         attempt: &Attempt,
@@ -58,7 +62,8 @@ impl State {
         let domain = &mut topo.domains[sd.index()];
         domain.nr_balance_failed = record.nr_balance_failed;
         check.same(Checked::Level, "imbalance_pct", record.imbalance_pct, domain.imbalance_pct);
-        let mut state = Self { rows: rows(topo, attempt), cpus, sd, dst_cpu, idle, idle_is_known: true };
+        let mut state =
+            Self { rules, rows: rows(topo, attempt), cpus, sd, dst_cpu, idle, idle_is_known: true };
         if idle == IdleType::NewlyIdle {
             // The previous task is still current.
             state.rows[dst_cpu.index()].idle = false;
@@ -125,6 +130,19 @@ impl State {
                 self.rows[cpu.index()].idle = false;
             }
         }
+        let all: u32 = cpus.iter().map(|cpu| self.rows[cpu.index()].nr_running).sum();
+        let mut queued = stats.sum_nr_running.saturating_sub(all);
+        for &cpu in &cpus {
+            let row = &mut self.rows[cpu.index()];
+            if queued > 0 && row.h_nr_runnable > row.nr_running {
+                check.inferred(Inferred::Enqueueing);
+                (row.nr_running, row.idle) = (row.h_nr_runnable, false);
+                queued -= 1;
+            }
+        }
+        if self.rules.fair_tasks == FairTasks::Runnable {
+            return;
+        }
         let fair: u32 = cpus.iter().map(|cpu| self.rows[cpu.index()].h_nr_queued).sum();
         let mut not_fair = fair.saturating_sub(stats.sum_h_nr_running);
         if not_fair > 0 {
@@ -141,6 +159,9 @@ impl State {
     /// In groups whose sums are not recorded, takes the tasks that are not runnable fair ones for other than fair
     /// (instead of delayed); whether there are any.
     pub(super) fn take_doubtful_as_not_fair(&mut self, topo: &Domains, attempt: &Attempt) -> bool {
+        if self.rules.fair_tasks == FairTasks::Runnable {
+            return false;
+        }
         let sds = &attempt.sds;
         let known: Vec<GroupId> =
             sds.busiest.iter().chain([&sds.local]).filter_map(|mask| self.group(topo, mask)).collect();
@@ -161,6 +182,7 @@ impl State {
         Search {
             topo,
             view: self.rows.as_slice(),
+            rules: self.rules,
             sd: self.sd,
             dst_cpu: self.dst_cpu,
             idle: self.idle,
@@ -174,7 +196,12 @@ impl State {
         let search = self.search(topo);
         if self.idle_is_known {
             let turn = search.should_we_balance();
-            check.same(Checked::Turn, "our turn", true, turn.is_for(self.dst_cpu));
+            let got_work = self.idle == IdleType::Idle && self.rows[self.dst_cpu.index()].nr_running != 0;
+            if got_work && !turn.is_for(self.dst_cpu) {
+                check.inferred(Inferred::DestinationChanged);
+            } else {
+                check.same(Checked::Turn, "our turn", true, turn.is_for(self.dst_cpu));
+            }
         }
         let mut sds = search.update_sd_lb_stats();
         // Recorded before the decision, which fills in further averages.
@@ -213,6 +240,7 @@ fn rows(topo: &Domains, attempt: &Attempt) -> Vec<CpuRow> {
     let row = |(cpu, row): (usize, &crate::recording::decisions::RqRow)| CpuRow {
         // Between its two counters being raised a CPU shows more fair tasks than tasks.
         h_nr_queued: row.0.max(row.1),
+        h_nr_runnable: row.1,
         load: row.2,
         runnable: row.3,
         util: row.4.max(row.5),

@@ -59,6 +59,8 @@ pub enum Ended {
     NoQueue,
     /// No task of the source is allowed here.
     AllPinned,
+    /// Another CPU was balancing the level.
+    Serialized,
     /// The source had only a running task.
     OnlyRunning,
     /// The waiting tasks of the source were refused, the last one for this.
@@ -243,6 +245,7 @@ fn ended_code(ended: Ended) -> String {
         Ended::NoGroup(rule) => format!("no-group:{}", kebab(&rule)),
         Ended::NothingToMove(rule) => format!("imbalance-zero:{}", kebab(&rule)),
         Ended::NoQueue => "no-queue".to_owned(),
+        Ended::Serialized => "serialized".to_owned(),
         Ended::AllPinned => "all-pinned".to_owned(),
         Ended::OnlyRunning => "only-running".to_owned(),
         Ended::Refused(refusal) => format!("refused:{}", kebab(&refusal)),
@@ -260,6 +263,7 @@ fn ended_words(ended: Ended) -> String {
             format!("{}, but nothing was left to move [5.4]", words::group_rule(rule))
         }
         Ended::NoQueue => "the busiest group had no CPU to take from [6]".to_owned(),
+        Ended::Serialized => "another CPU was balancing the level [3.2-3]".to_owned(),
         Ended::AllPinned => "every task there is pinned elsewhere [3.2-8]".to_owned(),
         Ended::OnlyRunning => "the source had only a running task [3.2-8]".to_owned(),
         Ended::Refused(refusal) => format!("the waiting task stayed, {}", words::refusal(refusal)),

@@ -392,6 +392,7 @@ impl IdleObserver {
                 if pass.nothing_to_move { Ended::NothingToMove(rule) } else { Ended::NoGroup(rule) }
             }
             PassOutcome::NoSrcQueue => Ended::NoQueue,
+            PassOutcome::Serialized => Ended::Serialized,
             PassOutcome::AllPinned => Ended::AllPinned,
             PassOutcome::Failed => pass.refusal().map_or(Ended::OnlyRunning, Ended::Refused),
             PassOutcome::ActiveBalance => Ended::ActiveBalance,
