@@ -48,6 +48,7 @@ fn known() -> String {
 pub(crate) fn simulation_error(error: &SimError) -> String {
     let (SimError::Unsupported { place, .. }
     | SimError::Invalid { place, .. }
+    | SimError::InvalidChange { place, .. }
     | SimError::NoTimePasses { place, .. }
     | SimError::TooManyTasks { place, .. }) = error
     else {

@@ -57,6 +57,7 @@ fn used_groups(workload: &Workload) -> BTreeMap<&str, Option<Origin>> {
     named.extend(workload.timeline.iter().filter_map(|entry| match &entry.change {
         Change::SetAttributes { attributes, .. } => Some((attributes, entry.origin)),
         Change::SetGroup { .. } => None,
+        Change::Tune(_) | Change::Domain { .. } => None,
     }));
     let mut used = BTreeMap::new();
     for (attributes, origin) in named {
@@ -191,7 +192,7 @@ pub fn check_against(workload: &Workload, ncpus: u32) -> Result<(), InputError> 
     for entry in &workload.timeline {
         match &entry.change {
             Change::SetAttributes { attributes, .. } => check_attributes(attributes, entry.origin)?,
-            Change::SetGroup { .. } => {}
+            Change::SetGroup { .. } | Change::Tune(_) | Change::Domain { .. } => {}
         }
     }
     Ok(())

@@ -86,6 +86,14 @@ pub enum SimError {
         /// Where.
         place: Place,
     },
+    /// A change from outside cannot be made.
+    #[error("{place}[[at]]: {what}")]
+    InvalidChange {
+        /// Why.
+        what: String,
+        /// Where.
+        place: Place,
+    },
     /// The workload starts nothing.
     #[error("the workload starts no task")]
     NothingToRun,
@@ -97,6 +105,7 @@ impl SimError {
         match self {
             Self::Unsupported { place, .. }
             | Self::Invalid { place, .. }
+            | Self::InvalidChange { place, .. }
             | Self::NoTimePasses { place, .. }
             | Self::TooManyTasks { place, .. } => Some(place).filter(|place| place.line != 0),
             Self::Sched(_) | Self::NothingToRun => None,

@@ -64,6 +64,7 @@ impl Groups {
                         )
                     })?;
                 }
+                Change::Tune(_) | Change::Domain { .. } => {}
             }
         }
         if workload.autogroup {

@@ -9,6 +9,7 @@
 //! pending serves it on its way out, even if the interrupt sent for it is still under way.
 mod host;
 mod interpret;
+mod outside;
 mod tasks;
 mod turn;
 
@@ -18,7 +19,7 @@ use crate::launch::{LAUNCHER, instance_name, launchers};
 use crate::metrics::{GroupResult, GroupTimes, Meters, Readings, RunResult, Tally, TaskResult, conservation};
 use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
-use crate::program::{Change, Program, Programs, resolve};
+use crate::program::{Change, Program, Programs};
 use crate::timers::{Kind, Timer, Timers};
 use crate::turns::Execution;
 use evenkeel::ids::{CpuId, TaskId, TgId};
@@ -30,7 +31,8 @@ use evenkeel::rng::Rng;
 use evenkeel::sched::{Params, Sched};
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
-use evenkeel::workload::{Change as TimelineChange, GroupSettings, SpecId, Workload};
+use evenkeel::workload::{SpecId, Workload};
+use outside::{Timed, compile_timeline};
 use std::sync::Arc;
 use turn::Turn;
 
@@ -83,15 +85,6 @@ struct Instance {
     work_done: bool,
     /// The group it was put in, before sessions are considered.
     group: TgId,
-}
-
-/// A change from outside.
-#[derive(Clone, Debug)]
-enum Timed {
-    /// Of every instance of a definition.
-    Task(u32, Change),
-    /// Of a task group.
-    Group(TgId, GroupSettings),
 }
 
 /// A CPU as its host sees it.
@@ -163,7 +156,6 @@ impl<O: Observer> Simulation<O> {
         }
         let workload = &with_threads;
         let mut programs = Programs::compile(workload, machine, &groups)?;
-        let timeline = compile_timeline(workload, machine, &groups)?;
         if workload.tasks[..own].iter().all(|spec| spec.instances == 0) {
             return Err(SimError::NothingToRun);
         }
@@ -181,6 +173,7 @@ impl<O: Observer> Simulation<O> {
             programs.programs.push(launcher.program.clone());
             programs.initial.push(Change { allowed, ..Change::default() });
         }
+        let timeline = compile_timeline(workload, machine, &groups, &sched)?;
         let cpu = Cpu { running: None, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
             timers: Timers::new(ncpus, launchers.len()),
@@ -401,32 +394,4 @@ impl<O: Observer> Simulation<O> {
     fn program(&self, task: TaskId) -> &Program {
         &self.programs.programs[self.instances[task.index()].spec as usize]
     }
-}
-
-/// Resolves the changes from outside.
-fn compile_timeline(
-    workload: &Workload,
-    machine: &Machine,
-    groups: &Groups,
-) -> Result<Vec<(Ns, Timed)>, SimError> {
-    let mut all = Vec::new();
-    let blame = Blame { workload, task: "(timeline)" };
-    for entry in &workload.timeline {
-        let change = match &entry.change {
-            TimelineChange::SetAttributes { task, attributes } => {
-                let Some(spec) = workload.tasks.get(task.0 as usize) else {
-                    return Err(blame.invalid(entry.origin, "it changes a task that is not defined"));
-                };
-                Timed::Task(task.0, resolve(workload, machine, groups, spec, attributes, entry.origin)?)
-            }
-            TimelineChange::SetGroup { path, settings } => {
-                let group = groups.find(path).expect("groups that are changed exist");
-                groups.check_change(group, settings, blame, entry.origin)?;
-                Timed::Group(group, *settings)
-            }
-        };
-        all.push((entry.at, change));
-    }
-    all.sort_by_key(|&(at, _)| at);
-    Ok(all)
 }

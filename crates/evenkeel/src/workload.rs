@@ -8,6 +8,7 @@ mod group;
 pub use group::{Bandwidth, GroupSettings, GroupShare, GroupSpec, group_path};
 
 use crate::time::Ns;
+use crate::tune::{DomainKnob, Tune};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -335,6 +336,18 @@ pub enum Change {
         path: String,
         /// The new settings; whether a group is of the idle kind cannot be changed.
         settings: GroupSettings,
+    },
+    /// Write a tunable or a feature of the kernel: not [`Tune::Domain`] or [`Tune::Shares`], whose names are resolved
+    /// when the machine is known.
+    Tune(Tune),
+    /// Write a value of every domain of a level.
+    Domain {
+        /// The level's name, in capitals; none: all levels.
+        level: Option<String>,
+        /// Which value.
+        knob: DomainKnob,
+        /// The value.
+        value: u32,
     },
 }
 

@@ -31,7 +31,7 @@
 //! | body | `run = "forever"`; `run`; `run` and `sleep`; `run` and `every` (with `overrun`); or `work = [..]` |
 //! | attributes | `affinity`, `nice`, `policy`, `slice`, `group`, `uclamp` |
 //! | `[[group]]` | `path`, `weight` or `shares` or `idle`, `max`, `burst`: a task group; `groups = "a(weight=200){b c(max=20ms/100ms)} d(idle)"` says the same in one line |
-//! | `[[at]]` | `time`, `task`, attributes: a change from outside; or `time`, `group`, `weight`, `shares`, `max`, `burst` |
+//! | `[[at]]` | `time`, `task`, attributes: a change from outside; or `time`, `group`, `weight`, `shares`, `max`, `burst`; or `time` and `set`: settings of the running kernel |
 //! | `[barriers]`, `[semaphores]` | `NAME = N`: arrivals that open it; its value at the start |
 //!
 //! All instances are forked in file order, at time 0, by a task named `init` on the task's `cpu`. Durations are
@@ -41,6 +41,7 @@
 //! Objects need no declaration, but what is waited for must be done by somebody: `wait c` without any `signal c`
 //! is an error. Left out: what machine and kernel names mean (they are handed on with their place).
 mod groups;
+mod live;
 mod task;
 mod timeline;
 mod toml_tree;

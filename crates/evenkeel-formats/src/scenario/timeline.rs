@@ -1,4 +1,4 @@
-//! `[[at]]`: changes from outside at given times.
+//! `[[at]]`: changes from outside at given times. What they set of the kernel is in [`live`](super::live).
 use super::Reader;
 use super::groups::SETTING_KEYS;
 use super::values::ATTRIBUTE_KEYS;
@@ -6,6 +6,11 @@ use crate::diagnostic::InputError;
 use crate::tree::{Member, Node, Value, find};
 use evenkeel::time::Ns;
 use evenkeel::workload::{Change, GroupSettings, SpecId, TimelineEntry};
+
+/// The keys of an entry beside attributes.
+const KEYS: [&str; 3] = ["time", "task", "set"];
+/// What somebody may well try.
+const NOT_YET: [&str; 2] = ["online", "offline"];
 
 impl Reader<'_> {
     pub(super) fn timeline(&self, members: &[Member]) -> Result<Vec<TimelineEntry>, InputError> {
@@ -18,32 +23,49 @@ impl Reader<'_> {
         Ok(timeline)
     }
 
-    /// One change, which becomes an entry per definition it concerns.
+    /// One change, which becomes an entry per definition and setting it concerns.
     fn entry(&self, node: &Node, timeline: &mut Vec<TimelineEntry>) -> Result<(), InputError> {
         let members = self.text.table(node, "at", "a table headed [[at]]")?;
         if find(members, "task").is_none() && find(members, "group").is_some() {
             return self.group_entry(node, members, timeline);
         }
-        let known = || ["time", "task"].into_iter().chain(ATTRIBUTE_KEYS);
+        let known = || KEYS.into_iter().chain(ATTRIBUTE_KEYS);
         for member in members {
+            if NOT_YET.contains(&member.key.as_str()) {
+                let found = format!("CPUs cannot go {} from a scenario yet", member.key);
+                return Err(self.text.error(&member.key_span, found, "`task`, `group` or `set`"));
+            }
             if !known().any(|key| key == member.key) {
-                let expected = "`time`, `task` or an attribute";
+                let expected = "`time`, `task`, `set` or an attribute";
                 return Err(self.text.unknown_key(member, "[[at]]", expected, known()));
             }
         }
         let at = self.entry_time(node, members)?;
-        let Some(task) = find(members, "task") else {
-            return Err(self.text.error(&node.span, "[[at]] has no `task`", "`task = \"NAME\"`"));
-        };
+        let set = find(members, "set");
         let attributes = self.attributes(members)?;
-        if attributes.is_empty() {
-            let expected = format!("one of {}", ATTRIBUTE_KEYS.join(", "));
-            return Err(self.text.error(&node.span, "[[at]] changes nothing", expected));
-        }
         let origin = Some(self.text.origin(node.span.start));
-        for spec in self.named_tasks(&task.node)? {
-            let change = Change::SetAttributes { task: spec, attributes: attributes.clone() };
-            timeline.push(TimelineEntry { at, change, origin });
+        match find(members, "task") {
+            Some(_) if attributes.is_empty() => {
+                let expected = format!("one of {}", ATTRIBUTE_KEYS.join(", "));
+                return Err(self.text.error(&node.span, "[[at]] changes nothing of its tasks", expected));
+            }
+            Some(task) => {
+                for spec in self.named_tasks(&task.node)? {
+                    let change = Change::SetAttributes { task: spec, attributes: attributes.clone() };
+                    timeline.push(TimelineEntry { at, change, origin });
+                }
+            }
+            None if !attributes.is_empty() => {
+                return Err(self.text.error(&node.span, "[[at]] has no `task`", "`task = \"NAME\"`"));
+            }
+            None if set.is_none() => {
+                let expected = "`task` with attributes, `group` or `set`";
+                return Err(self.text.error(&node.span, "[[at]] changes nothing", expected));
+            }
+            None => {}
+        }
+        if let Some(member) = set {
+            self.kernel_settings(&member.node, at, timeline)?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Tasks as their host sees them: created, executing, woken, changed.
-use super::{Doing, Instance, Simulation, Timed};
+use super::{Doing, Instance, Simulation};
 use crate::program::Change;
 use crate::timers::{Kind, Timer};
 use evenkeel::ids::{CpuId, TaskId, TgId};
@@ -8,7 +8,6 @@ use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::task::TaskParams;
 use evenkeel::time::Ns;
-use evenkeel::workload::GroupSettings;
 use std::sync::Arc;
 
 impl<O: Observer> Simulation<O> {
@@ -153,38 +152,6 @@ impl<O: Observer> Simulation<O> {
             let group = self.groups.effective(instance.spec, group);
             self.meters.regrouped(self.now, task, group);
             self.input(Input::SetGroup { task, group });
-        }
-    }
-
-    /// Changes from outside, made from an interrupt on CPU 0.
-    pub(super) fn change_from_outside(&mut self) {
-        while let Some((at, change)) = self.timeline.get(self.timeline_at).cloned() {
-            if at > self.now {
-                self.timers.arm(Timer::Timeline, at);
-                break;
-            }
-            self.timeline_at += 1;
-            match change {
-                Timed::Task(spec, change) => self.change_instances(spec, &change),
-                Timed::Group(group, settings) => self.change_group(group, &settings),
-            }
-        }
-    }
-
-    fn change_instances(&mut self, spec: u32, change: &Change) {
-        for index in 0..self.instances.len() {
-            let instance = &self.instances[index];
-            if instance.spec == spec && instance.doing != Doing::Dead {
-                self.change(CpuId(0), TaskId::from_index(index), change);
-            }
-        }
-    }
-
-    fn change_group(&mut self, group: TgId, settings: &GroupSettings) {
-        if let Some(share) = settings.share {
-            let shares = share.full_resolution();
-            self.meters.shares[group.index()].set(self.now, shares);
-            self.input(Input::SetShares { group, shares });
         }
     }
 }

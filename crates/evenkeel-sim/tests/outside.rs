@@ -1,0 +1,118 @@
+//! Changes of the kernel's settings while a workload runs: what they do, and what is refused.
+#![allow(missing_docs)]
+mod common;
+
+use common::workload;
+use evenkeel::balance::event::{BalanceEvent, NewIdleGate};
+use evenkeel::kernel::Features;
+use evenkeel::kernels::V6_12_117;
+use evenkeel::observe::{Event, Observer};
+use evenkeel::time::{MS, Ns};
+use evenkeel::topology::Machine;
+use evenkeel::tune::{DomainKnob, Tune};
+use evenkeel::workload::{Attributes, Change, SpecId, TimelineEntry, Workload};
+use evenkeel_sim::{SimParams, Simulation};
+
+/// Notes changes, and how many tasks passes moved.
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    changed: Vec<(Ns, Tune)>,
+    moved: Vec<(Ns, u32)>,
+    /// When dice left out a level.
+    dice: Vec<Ns>,
+}
+
+impl Observer for Notes {
+    const ON: bool = true;
+    fn event(&mut self, now: Ns, event: &Event) {
+        match event {
+            Event::Changed(tune) => self.changed.push((now, *tune)),
+            Event::Balance(BalanceEvent::PassEnd { moved, .. }) if *moved > 0 => {
+                self.moved.push((now, *moved))
+            }
+            Event::Balance(BalanceEvent::NewIdle { gate: NewIdleGate::Dice { .. }, .. }) => {
+                self.dice.push(now)
+            }
+            _ => {}
+        }
+    }
+}
+
+fn machine() -> Machine {
+    Machine::regular(1, 1, 4, 2, false)
+}
+
+/// Sixteen spinners held on CPU 0 and released after 50 ms, with further changes.
+fn released(changes: &[(Ns, Change)]) -> Workload {
+    let mut workload = workload("spin x16 cpus 0: run 1s; forever");
+    let attributes = Attributes { affinity: Some(Vec::new()), ..Attributes::default() };
+    let release = Change::SetAttributes { task: SpecId(0), attributes };
+    let entry = |(at, change): (Ns, Change)| TimelineEntry { at, change, origin: None };
+    workload.timeline.push(entry((50 * MS, release)));
+    workload.timeline.extend(changes.iter().cloned().map(entry));
+    workload
+}
+
+fn run(changes: &[(Ns, Change)]) -> Simulation<Notes> {
+    let params = SimParams::default();
+    let mut sim =
+        Simulation::new(&machine(), &V6_12_117, &released(changes), params, Notes::default()).unwrap();
+    sim.run_until(1000 * MS).unwrap();
+    sim
+}
+
+fn refused(change: Change) -> String {
+    let params = SimParams::default();
+    let made = Simulation::new(&machine(), &V6_12_117, &released(&[(MS, change)]), params, Notes::default());
+    made.err().expect("it is refused").to_string()
+}
+
+#[test]
+fn nr_migrate_limits_every_pass_from_then_on() {
+    // Spec 3 §7.2: a pass looks at min(nr_migrate, nr_running) tasks.
+    let most = |sim: &Simulation<Notes>| sim.observer().moved.iter().map(|&(_, moved)| moved).max();
+    assert!(most(&run(&[])) > Some(1), "sixteen tasks on one CPU leave several at a time");
+    let tune = Tune::NrMigrate { tasks: 1 };
+    let sim = run(&[(20 * MS, Change::Tune(tune))]);
+    assert_eq!(most(&sim), Some(1));
+    assert_eq!(sim.observer().changed, [(20 * MS, tune)]);
+    assert_eq!(sim.sched().kernel().tunables.nr_migrate, 1);
+}
+
+#[test]
+fn domain_values_reach_the_objects_of_every_cpu() {
+    let change =
+        |level: Option<&str>, knob, value| Change::Domain { level: level.map(str::to_owned), knob, value };
+    let sim = run(&[
+        (5 * MS, change(Some("MC"), DomainKnob::ImbalancePct, 103)),
+        (6 * MS, change(None, DomainKnob::CacheNiceTries, 7)),
+    ]);
+    let domains = &sim.sched().domains().domains;
+    assert_eq!(domains.len(), 16, "two levels of eight CPUs");
+    for domain in domains {
+        let expected = if domain.name == "MC" { 103 } else { 110 };
+        assert_eq!((domain.imbalance_pct, domain.cache_nice_tries), (expected, 7), "{}", domain.name);
+    }
+    assert_eq!(sim.observer().changed.len(), 2);
+}
+
+#[test]
+fn without_ni_random_no_level_is_left_to_the_dice() {
+    // Spec 3 §2.11-8: only with NI_RANDOM are dice thrown.
+    let mut workload = workload("p x12: run 3ms; sleep 1ms; forever");
+    let off = Change::Tune(Tune::Feature { feature: Features::NI_RANDOM, on: false });
+    workload.timeline.push(TimelineEntry { at: 500 * MS, change: off, origin: None });
+    let params = SimParams::default();
+    let mut sim = Simulation::new(&machine(), &V6_12_117, &workload, params, Notes::default()).unwrap();
+    sim.run_until(1000 * MS).unwrap();
+    let dice = &sim.observer().dice;
+    assert!(dice.len() > 10 && dice.iter().all(|&at| at < 500 * MS), "{dice:?}");
+}
+
+#[test]
+fn names_that_do_not_exist_are_refused() {
+    let domain = Change::Domain { level: Some("NUMA".into()), knob: DomainKnob::BusyFactor, value: 1 };
+    assert_eq!(refused(domain), "[[at]]: there is no level NUMA here, only SMT, MC");
+    let feature = Change::Tune(Tune::Feature { feature: Features::LB_BIAS, on: true });
+    assert_eq!(refused(feature), "[[at]]: v6.12.117 does not have the feature LB_BIAS");
+}
