@@ -100,20 +100,20 @@ fn what_cannot_change_is_refused_with_its_place() {
     check_error(
         "offline = 3",
         expect![[r#"
-        CPUs cannot go offline from a scenario yet
-         --> s.toml:6:1
-          |
-        6 | offline = 3
-          | ^^^^^^^ expected `task`, `set` or `shares`"#]],
+            CPUs cannot go offline from a scenario yet
+             --> s.toml:6:1
+              |
+            6 | offline = 3
+              | ^^^^^^^ expected `task`, `group` or `set`"#]],
     );
     check_error(
         "",
         expect![[r#"
-        [[at]] changes nothing
-         --> s.toml:4:1
-          |
-        4 | [[at]]
-          | ^^^^^^ expected `task` with attributes, `set` or `shares`"#]],
+            [[at]] changes nothing
+             --> s.toml:4:1
+              |
+            4 | [[at]]
+              | ^^^^^^ expected `task` with attributes, `group` or `set`"#]],
     );
     check_error(
         "nice = 3",

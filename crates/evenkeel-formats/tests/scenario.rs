@@ -711,7 +711,7 @@ fn wrong_scenarios_are_shown_with_what_would_be_right() {
     check_error(
         &with_task("run = \"1ms\"\n[[at]]\ntime = \"1ms\"\ntask = \"t\""),
         expect![[r#"
-            [[at]] changes nothing
+            [[at]] changes nothing of its tasks
              --> s.toml:4:1
               |
             4 | [[at]]

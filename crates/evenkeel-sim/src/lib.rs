@@ -46,6 +46,7 @@ pub mod metrics;
 mod objects;
 pub mod params;
 mod program;
+pub mod sched_debug;
 pub mod schedstat;
 mod simulation;
 pub mod timers;

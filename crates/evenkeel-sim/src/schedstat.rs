@@ -10,7 +10,7 @@ use evenkeel::sched::Sched;
 use evenkeel::topology::{DomainStats, Domains, LbCounters};
 
 /// Kernels count jiffies from five minutes before the 32-bit counter wraps.
-fn initial_jiffies(hz: u32) -> u64 {
+pub(crate) fn initial_jiffies(hz: u32) -> u64 {
     (1 << 32) - 300 * u64::from(hz)
 }
 

@@ -64,7 +64,7 @@ fn run(changes: &[(Ns, Change)]) -> Simulation<Notes> {
 fn refused(change: Change) -> String {
     let params = SimParams::default();
     let made = Simulation::new(&machine(), &V6_12_117, &released(&[(MS, change)]), params, Notes::default());
-    made.err().expect("it is refused").to_string()
+    made.expect_err("it is refused").to_string()
 }
 
 #[test]

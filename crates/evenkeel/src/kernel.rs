@@ -38,6 +38,19 @@ pub struct Kernel {
     pub features_known: Features,
     /// Version of `/proc/schedstat` (spec 1 §15).
     pub schedstat_version: u32,
+    /// Which lines `sched/debug` has for a fair queue.
+    pub debug_layout: DebugLayout,
+}
+
+/// The layouts of debugfs `sched/debug` that views can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugLayout {
+    /// Not laid out here: the classic scheduler's, or one with sums of weighted virtual time.
+    Unknown,
+    /// Deadlines; counts called `nr_running`, `idle_h_nr_running`; delayed tasks counted apart.
+    Running,
+    /// Deadlines; counts called `nr_queued`, `h_nr_idle`.
+    Queued,
 }
 
 /// Tunables with their defaults as a kernel boots with them.

@@ -50,6 +50,7 @@ mod attributes;
 mod clock;
 mod fair;
 mod hotplug;
+mod inspect;
 mod load;
 mod load_avg;
 mod queue;

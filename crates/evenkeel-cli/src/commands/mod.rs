@@ -6,6 +6,7 @@ mod kernels;
 mod machine;
 mod run;
 mod topo;
+mod view;
 
 use crate::output::Answer;
 use clap::Subcommand;
@@ -15,6 +16,7 @@ use clap::Subcommand;
 pub(crate) enum Command {
     Run(run::Args),
     Explain(explain::Args),
+    View(view::Args),
     Topo(topo::Args),
     Machine(machine::Args),
     Kernels(kernels::Args),
@@ -29,6 +31,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(&args),
             Self::Explain(args) => explain::run(&args),
+            Self::View(args) => view::run(&args),
             Self::Topo(args) => topo::run(&args),
             Self::Machine(args) => machine::run(args),
             Self::Kernels(args) => kernels::run(&args),

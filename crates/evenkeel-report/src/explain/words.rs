@@ -33,7 +33,7 @@ pub fn turn(turn: Turn, dst: CpuId) -> String {
             format!("One CPU balances for its whole group: the first on an idle core, {} [3.3-3].", who(cpu))
         }
         Turn::IdleThread(cpu) => format!(
-            "One CPU balances for its whole group: no core is idle, so the first idle thread, {} [3.3-4].",
+            "One CPU balances for its whole group: no core of it is idle, so the first idle thread, {} [3.3-4].",
             who(cpu)
         ),
         Turn::BalanceCpu(cpu) => format!(

@@ -1,8 +1,8 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
 use crate::balance::rules::*;
 use crate::kernel::{
-    Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules, TunableScaling,
-    Tunables,
+    DebugLayout, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
+    TunableScaling, Tunables,
 };
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedLag, Expiry, LagLimit, LoadTracking, NewTaskWeight, Removal, Reweight,
@@ -234,4 +234,5 @@ pub const V6_12_117: Kernel = Kernel {
     features: ON,
     features_known: ON.union(OFF),
     schedstat_version: 16,
+    debug_layout: DebugLayout::Running,
 };

@@ -1,7 +1,7 @@
 //! v6.18.15 as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
 use crate::balance::rules::*;
-use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
+use crate::kernel::{DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
 use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption};
 use crate::select::rules::SlowPath;
 use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
@@ -11,6 +11,7 @@ pub const V6_18_15: Kernel = Kernel {
     build: "v6.18.15",
     alias: "v6.18",
     runs: false,
+    debug_layout: DebugLayout::Queued,
     topology: TopologyRules {
         // Without hyper-threading there is no SMT level, so `level` numbers are one lower (spec 1 §3.2).
         smt_level: SmtLevel::WhenThreaded,

@@ -1,7 +1,9 @@
 //! v6.1.192, the last series of the classic completely fair scheduler, as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
 use crate::balance::rules::*;
-use crate::kernel::{CfsTunables, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables};
+use crate::kernel::{
+    CfsTunables, DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables,
+};
 use crate::queue_rules::{
     Expiry, NewTaskWeight, Reweight, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, Yielding,
 };
@@ -33,6 +35,7 @@ pub const V6_1_192: Kernel = Kernel {
     build: "v6.1.192",
     alias: "v6.1",
     runs: false,
+    debug_layout: DebugLayout::Unknown,
     topology: TopologyRules {
         // CPUs that share an L2 cache are a level, but wake-ups do not yet know it for one (spec 1 §3.1).
         cluster_level: ClusterLevel::Unflagged,

@@ -2,7 +2,8 @@
 use super::v6_18_15::V6_18_15;
 use crate::balance::rules::*;
 use crate::kernel::{
-    Features, Kernel, LlcBalancingTunables, PlacementRules, RunQueueRules, TopologyRules, Tunables,
+    DebugLayout, Features, Kernel, LlcBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
+    Tunables,
 };
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedLag, LagLimit, Reweight, SliceProtection, UtilEstUpdate, VirtualTime,
@@ -16,6 +17,7 @@ pub const V7_2_13: Kernel = Kernel {
     build: "v7.2.13",
     alias: "v7.2",
     runs: false,
+    debug_layout: DebugLayout::Unknown,
     topology: TopologyRules {
         // A node without CPUs can make the package level disappear (spec 1 §3.2).
         package_level: PackageLevel::DroppedIfMoreNodesThanPackages,

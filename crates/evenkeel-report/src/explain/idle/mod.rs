@@ -398,7 +398,12 @@ impl IdleObserver {
             PassOutcome::ActiveBalance => Ended::ActiveBalance,
             PassOutcome::CurrPinned => Ended::CurrPinned,
         };
-        let cause = Cause::Pass(Look::of(pass.trigger, pass.idle), self.facts.level(pass.domain), ended);
+        // The CPU that was kicked balances for itself last, by its own softirq.
+        let look = match Look::of(pass.trigger, pass.idle) {
+            Look::Tick if self.machine.tickless[pass.cpu.index()] => Look::Nohz,
+            look => look,
+        };
+        let cause = Cause::Pass(look, self.facts.level(pass.domain), ended);
         let reach = match pass.outcome {
             PassOutcome::NotOurTurn => Reach::From(pass.domain),
             _ => Reach::Level(pass.domain),

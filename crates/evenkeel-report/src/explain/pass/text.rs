@@ -101,7 +101,8 @@ impl Writer<'_> {
         for line in table.lines() {
             writeln!(self.text, "  {line}").ok();
         }
-        let terms = self.words.lines(&format!("{sentences}\n{table}"), "    ");
+        let shown = table.split("(no room for:").next().unwrap_or(table);
+        let terms = self.words.lines(&format!("{sentences}\n{shown}"), "    ");
         for line in terms.lines() {
             self.text.push_str(&wrap(line, self.page.width, "     "));
         }
@@ -277,7 +278,13 @@ impl Writer<'_> {
         }
         if let Some(imbalance) = imbalance {
             let kind = imbalance.migration_type.unwrap_or_default();
-            let how = self.amount_rule(kind);
+            let before = &self.story.events[..self.story.events.len() - events.len()];
+            let mut how = amount_rule(before, kind).to_owned();
+            if imbalance.amount == 0 && self.crosses_nodes() {
+                how.push_str(
+                    " (between memory nodes a difference of two tasks is tolerated while few run) [5.4-F]",
+                );
+            }
             if group.is_some() {
                 writeln!(text, "To be moved: {} {how}.", words::amount(kind, imbalance.amount)).ok();
             } else {
@@ -288,24 +295,12 @@ impl Writer<'_> {
         rest
     }
 
-    /// The rule that set the unit of the amount (spec 3 §5.4), from the classes of the two groups.
-    fn amount_rule(&self, kind: MigrationType) -> &'static str {
-        let stats = |wanted: fn(&Pick) -> bool| {
-            self.story.events.iter().rev().find_map(|event| match event {
-                BalanceEvent::Group { stats, pick, .. } if wanted(pick) => Some(*stats),
-                _ => None,
-            })
-        };
-        let local = stats(|pick| *pick == Pick::Local).map(|stats| stats.group_type);
-        let busiest = stats(|pick| matches!(pick, Pick::Taken(_))).map(|stats| stats.group_type);
-        match (busiest, local, kind) {
-            (Some(GroupType::MisfitTask), ..) => "[5.4-A]",
-            (Some(GroupType::AsymPacking), ..) => "(all of theirs) [5.4-B]",
-            (Some(GroupType::SmtBalance), ..) => "(one leaves the shared core) [5.4-C]",
-            (Some(GroupType::Imbalanced), ..) => "(one at a time) [5.4-D]",
-            (_, Some(GroupType::HasSpare), MigrationType::Util) => "(what fits into our group) [5.4-E0]",
-            (_, Some(GroupType::HasSpare), MigrationType::Task) => "(half the difference) [5.4-E]",
-            _ => "(so that neither group crosses the average) [5.4-H]",
+    fn crosses_nodes(&self) -> bool {
+        match self.story.events.first() {
+            Some(BalanceEvent::PassBegin { domain, .. }) => {
+                self.story.facts.level(*domain).starts_with("NUMA")
+            }
+            _ => false,
         }
     }
 
@@ -475,5 +470,27 @@ impl Writer<'_> {
             _ => text.push_str("The run ended before the stopper ran.\n"),
         }
         self.section("What the stopper did", &text, &table);
+    }
+}
+
+/// The rule that set the unit of the amount (spec 3 §5.4), from the classes of the two groups in the
+/// search that is the last of these events.
+fn amount_rule(search: &[BalanceEvent], kind: MigrationType) -> &'static str {
+    let stats = |wanted: fn(&Pick) -> bool| {
+        search.iter().rev().find_map(|event| match event {
+            BalanceEvent::Group { stats, pick, .. } if wanted(pick) => Some(*stats),
+            _ => None,
+        })
+    };
+    let local = stats(|pick| *pick == Pick::Local).map(|stats| stats.group_type);
+    let busiest = stats(|pick| matches!(pick, Pick::Taken(_))).map(|stats| stats.group_type);
+    match (busiest, local, kind) {
+        (Some(GroupType::MisfitTask), ..) => "[5.4-A]",
+        (Some(GroupType::AsymPacking), ..) => "(all of theirs) [5.4-B]",
+        (Some(GroupType::SmtBalance), ..) => "(one leaves the shared core) [5.4-C]",
+        (Some(GroupType::Imbalanced), ..) => "(one at a time) [5.4-D]",
+        (_, Some(GroupType::HasSpare), MigrationType::Util) => "(what fits into our group) [5.4-E0]",
+        (_, Some(GroupType::HasSpare), MigrationType::Task) => "(half the difference) [5.4-E]",
+        _ => "(so that neither group crosses the average) [5.4-H]",
     }
 }
