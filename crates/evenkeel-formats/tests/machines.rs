@@ -268,9 +268,9 @@ fn saved_machines_can_be_written_by_hand() {
     wrong(
         "evenkeel_machine = 1\ncpus = 4\nsockets = 2",
         expect![[r#"
-        m.toml, line 3, column 1: unknown field `sockets`, expected one of `evenkeel_machine`, `name`, `source`, `notes`, `cpus`, `arch`, `itmt`, `numa_in_package`, `node_reclaim_distance`, `offline`, `isolated`, `packages`, `dies`, `llcs`, `clusters`, `cores`, `nodes`, `distances`, `capacities`, `asym_priorities`
-          sockets = 2
-          ^"#]],
+            m.toml, line 3, column 1: unknown field `sockets`, expected one of `evenkeel_machine`, `name`, `source`, `notes`, `cpus`, `arch`, `itmt`, `numa_in_package`, `uneven_package_distances`, `node_reclaim_distance`, `offline`, `isolated`, `packages`, `dies`, `llcs`, `clusters`, `cores`, `nodes`, `distances`, `capacities`, `asym_priorities`
+              sockets = 2
+              ^"#]],
     );
     wrong(
         "evenkeel_machine = 1\ncpus = 4\ncores = [\"0-1\", \"1-3\"]",
@@ -776,6 +776,7 @@ fn any_machine() -> impl Strategy<Value = Machine> {
             distances,
             arch: if generic { evenkeel::topology::Arch::Generic } else { evenkeel::topology::Arch::X86 },
             node_reclaim_distance,
+            uneven_package_distances: false,
             numa_in_package,
             itmt,
             isolated: evenkeel::mask::CpuMask::from_words(&[isolated & ((1 << nr_cpus.min(8)) - 1)], nr_cpus),

@@ -106,6 +106,7 @@ impl Facts {
             arch: self.arch,
             node_reclaim_distance: self.node_reclaim_distance,
             numa_in_package: None,
+            uneven_package_distances: false,
             itmt: self.itmt,
             isolated: self.isolated,
         };

@@ -13,7 +13,8 @@
 //! capacities = ["446: 0-3"]           # 1024 for those not listed
 //! ```
 //! Also: `dies` (the packages if left out), `clusters`, `asym_priorities` (`"60: 0-7"`), `offline` and `isolated` (CPU
-//! lists), `itmt`, `numa_in_package`, `node_reclaim_distance`.
+//! lists), `itmt`, `numa_in_package`, `uneven_package_distances`,
+//! `node_reclaim_distance`.
 //!
 //! A group is a CPU list, `A-B by N` for runs of N CPUs, or `A-B & C-D` for the n-th CPUs of both ranges together. Groups are
 //! numbered by place; `7: 0-3` gives one another number. [`save`] writes every field of a [`Machine`] that is not as it would
@@ -49,6 +50,8 @@ struct Saved {
     #[serde(default)]
     itmt: bool,
     numa_in_package: Option<bool>,
+    #[serde(default)]
+    uneven_package_distances: bool,
     node_reclaim_distance: Option<u32>,
     offline: Option<Spanned<String>>,
     isolated: Option<Spanned<String>>,
@@ -84,6 +87,9 @@ pub fn save_with_notes(loaded: &LoadedMachine) -> String {
     }
     if let Some(numa_in_package) = machine.numa_in_package {
         let _ = writeln!(text, "numa_in_package = {numa_in_package}");
+    }
+    if machine.uneven_package_distances {
+        text.push_str("uneven_package_distances = true\n");
     }
     if let Some(distance) = machine.node_reclaim_distance {
         let _ = writeln!(text, "node_reclaim_distance = {distance}");
@@ -269,6 +275,7 @@ pub fn parse(text: &str, origin: &str) -> Result<LoadedMachine, MachineInputErro
         arch,
         node_reclaim_distance: saved.node_reclaim_distance,
         numa_in_package: saved.numa_in_package,
+        uneven_package_distances: saved.uneven_package_distances,
         itmt: saved.itmt,
         isolated: reader.mask(saved.isolated.as_ref())?,
     };

@@ -151,6 +151,7 @@ pub const V6_12_117: Kernel = Kernel {
         coregroup: Coregroup::CacheOrCluster,
         x86_capacity: X86Capacity::UnequalWithoutSmt,
         numa_distances: NumaDistances::NodesWithCpus,
+        averages_package_distances: false,
         reclaim_distance: ReclaimDistance::ByMachine,
         level_weight: LevelWeight::RawMask,
         flag_set: FlagSet::Overlap,

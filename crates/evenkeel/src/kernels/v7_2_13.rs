@@ -19,6 +19,8 @@ pub const V7_2_13: Kernel = Kernel {
     runs: false,
     debug_layout: DebugLayout::Unknown,
     topology: TopologyRules {
+        // Distances between packages are averaged where the platform asks for it (spec 1 §3.4).
+        averages_package_distances: true,
         // A node without CPUs can make the package level disappear (spec 1 §3.2).
         package_level: PackageLevel::DroppedIfMoreNodesThanPackages,
         // Isolated CPUs no longer lengthen the intervals of the others (spec 1 §5).

@@ -65,8 +65,10 @@ impl Levels {
             table.push(Level { name, flags: entry.flags, masks, distance: None });
         }
         table.push(Level { name: "NODE", flags: SdFlags::empty(), masks: node, distance: None });
-        for distance in numa::distances(machine, rules.numa_distances, online).into_iter().skip(1) {
-            let masks = numa::masks(machine, distance, visible, spans);
+        let distances = numa::domain_distances(machine, rules);
+        for distance in numa::distances(machine, &distances, rules.numa_distances, online).into_iter().skip(1)
+        {
+            let masks = numa::masks(machine, &distances, distance, visible, spans);
             table.push(Level { name: "NUMA", flags: SdFlags::NUMA, masks, distance: Some(distance) });
         }
         Self { table, smt: masks.smt, llc: masks.llc }

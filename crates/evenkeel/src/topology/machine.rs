@@ -29,6 +29,9 @@ pub struct Machine {
     /// x86 only: packages hold more than one node, which is not visible in the CPU ids when it is set by firmware.
     /// `None`: derive it from package and node of the CPUs.
     pub numa_in_package: Option<bool>,
+    /// x86 Granite Rapids and Darkmont: distances between nodes of different packages depend on details that domains
+    /// should not follow; newest kernels average them (spec 1 §3.4).
+    pub uneven_package_distances: bool,
     /// Whether the platform announces preferred CPUs (Intel Turbo Boost Max 3.0 and kin), which turns on asym packing.
     pub itmt: bool,
     /// CPUs excluded from every partition (`isolcpus=domain,`).
@@ -210,6 +213,7 @@ impl Machine {
             arch: Arch::X86,
             node_reclaim_distance: None,
             numa_in_package: None,
+            uneven_package_distances: false,
             itmt: false,
             isolated,
         }

@@ -12,6 +12,7 @@
 //! | `degenerate` | which levels add nothing and go |
 //! | `pointers` | what each CPU keeps at hand |
 //! | `partition` | which CPUs balance by themselves, and what a change rebuilds |
+//! | [`cpuset`] | how cpusets divide a machine |
 //!
 //! [`debugfs`] and [`schedstat`] show the result as a running kernel does. Example: a socket of four cores with two
 //! threads each is SMT `0-1` with groups `0`, `1` below MC `0-7` with groups `0-1`, `2-3`, `4-5`, `6-7` for CPU 0.
@@ -20,6 +21,7 @@
 
 pub mod asym;
 mod build;
+pub mod cpuset;
 pub mod debugfs;
 mod degenerate;
 pub mod domain;

@@ -19,8 +19,43 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// The distances that domains go by, as a table like the machine's (`arch_sched_node_distance`, spec 1 §3.4).
+///
+/// The machine's own, except on platforms whose packages hold at least three nodes each and whose distances between
+/// packages are uneven: there each is the average over the nodes of both. Two packages of three nodes with distances 21, 26, 28
+/// and so on between them get one distance, and so one level.
+pub(super) fn domain_distances(machine: &Machine, rules: &TopologyRules) -> Vec<u32> {
+    let mut table = machine.distances.clone();
+    if !rules.averages_package_distances || !machine.uneven_package_distances {
+        return table;
+    }
+    let nodes = machine.nr_nodes;
+    let mut package_of = alloc::vec![None; nodes];
+    for cpu in &machine.cpus {
+        package_of[cpu.node as usize] = Some(cpu.package);
+    }
+    let package_of = &package_of;
+    let of = |package: u32| (0..nodes).filter(move |&node| package_of[node] == Some(package));
+    let packages: BTreeSet<u32> = package_of.iter().copied().flatten().collect();
+    let units: BTreeSet<usize> = packages.iter().map(|&package| of(package).count()).collect();
+    let Some(&unit) = units.first().filter(|_| units.len() == 1) else { return table };
+    if packages.len() < 2 || unit < 3 {
+        return table;
+    }
+    for &a in &packages {
+        for &b in packages.iter().filter(|&&b| b != a) {
+            let pairs = || of(a).flat_map(|i| of(b).map(move |j| (i, j)));
+            let sum: u32 = pairs().map(|(i, j)| machine.distance(i, j) + machine.distance(j, i)).sum();
+            for (i, j) in pairs() {
+                table[i * nodes + j] = sum / (2 * (unit * unit) as u32);
+            }
+        }
+    }
+    table
+}
+
 /// The distinct distances that make levels, ascending; the first is 10, a node by itself (spec 1 §3.4).
-pub(super) fn distances(machine: &Machine, rule: NumaDistances, online: &CpuMask) -> Vec<u32> {
+pub(super) fn distances(machine: &Machine, table: &[u32], rule: NumaDistances, online: &CpuMask) -> Vec<u32> {
     let mut with_cpus = alloc::vec![false; machine.nr_nodes];
     for cpu in online {
         with_cpus[machine.cpus[cpu.index()].node as usize] = true;
@@ -31,13 +66,21 @@ pub(super) fn distances(machine: &Machine, rule: NumaDistances, online: &CpuMask
         if rule == NumaDistances::FromNodeZero && from != 0 {
             break;
         }
-        distances.extend((0..machine.nr_nodes).filter(|&to| counts(to)).map(|to| machine.distance(from, to)));
+        distances.extend(
+            (0..machine.nr_nodes).filter(|&to| counts(to)).map(|to| table[from * machine.nr_nodes + to]),
+        );
     }
     distances.into_iter().collect()
 }
 
 /// The CPUs within `distance` of each CPU's node, by CPU.
-pub(super) fn masks(machine: &Machine, distance: u32, visible: &CpuMask, spans: &mut Spans) -> Vec<SpanId> {
+pub(super) fn masks(
+    machine: &Machine,
+    table: &[u32],
+    distance: u32,
+    visible: &CpuMask,
+    spans: &mut Spans,
+) -> Vec<SpanId> {
     let nodes = machine.nr_nodes;
     let mut own = alloc::vec![CpuMask::new(machine.nr_cpus()); nodes];
     for cpu in visible {
@@ -46,7 +89,7 @@ pub(super) fn masks(machine: &Machine, distance: u32, visible: &CpuMask, spans: 
     let mut near = Vec::with_capacity(nodes);
     for from in 0..nodes {
         let mut mask = CpuMask::new(machine.nr_cpus());
-        for to in (0..nodes).filter(|&to| machine.distance(from, to) <= distance) {
+        for to in (0..nodes).filter(|&to| table[from * nodes + to] <= distance) {
             mask.or_assign(&own[to]);
         }
         near.push(spans.intern(mask));
@@ -75,7 +118,7 @@ pub enum NumaTopology {
 /// With more than two distances the first pair of nodes that is farthest apart decides: if some node is nearer to both,
 /// traffic goes through it. Example: a ring of four (10/20/30) is a glueless mesh.
 pub fn numa_topology(machine: &Machine, rules: &TopologyRules) -> (NumaTopology, u32) {
-    let distances = distances(machine, rules.numa_distances, &machine.online());
+    let distances = distances(machine, &machine.distances, rules.numa_distances, &machine.online());
     let longest = distances.last().copied().unwrap_or(10);
     if distances.len() <= 2 {
         return (NumaTopology::Direct, longest);
@@ -189,5 +232,47 @@ mod tests {
         // Two boards of two nodes: nobody is near to both ends of the longest way.
         let boards = [10, 15, 40, 40, 15, 10, 40, 40, 40, 40, 10, 15, 40, 40, 15, 10];
         assert_eq!(kind(4, &boards), (NumaTopology::Backplane, 40));
+    }
+
+    /// Two packages of three nodes; distances between them from 21 to 28, 24 on average.
+    fn uneven() -> Machine {
+        let mut machine = Machine::regular(6, 1, 1, 1, true);
+        for (i, cpu) in machine.cpus.iter_mut().enumerate() {
+            cpu.package = i as u32 / 3;
+        }
+        let between = [[21, 24, 26], [24, 21, 26], [26, 26, 28]];
+        for a in 0..6 {
+            for b in 0..6 {
+                machine.distances[a * 6 + b] = match (a / 3 == b / 3, a == b) {
+                    (_, true) => 10,
+                    (true, _) => 15,
+                    (false, _) => between[a % 3][b % 3],
+                };
+            }
+        }
+        machine.uneven_package_distances = true;
+        machine
+    }
+
+    #[test]
+    fn newest_kernels_average_distances_between_packages() {
+        let machine = uneven();
+        machine.validate().unwrap();
+        let levels = |build: &str| {
+            let rules = &kernels::find(build).unwrap().topology;
+            let table = domain_distances(&machine, rules);
+            distances(&machine, &table, rules.numa_distances, &machine.online())
+        };
+        assert_eq!(levels("v6.18"), [10, 15, 21, 24, 26, 28]);
+        // 21 + 24 + 26 + 24 + 21 + 26 + 26 + 26 + 28 = 222; twice that by 2 * 9 is 24.
+        assert_eq!(levels("v7.2"), [10, 15, 24]);
+    }
+
+    #[test]
+    fn others_are_left_alone() {
+        let mut machine = uneven();
+        machine.uneven_package_distances = false;
+        let rules = &kernels::find("v7.2").unwrap().topology;
+        assert_eq!(domain_distances(&machine, rules), machine.distances);
     }
 }

@@ -5,7 +5,7 @@
 //! Example: of eight CPUs, 4-7 become a partition. `0-7` is gone, `0-3` and `4-7` are new, so everything starts over;
 //! when 4-7 is later split again, `0-3` is left alone.
 //!
-//! In the kernel: `partition_sched_domains_locked`, `rq_attach_root`. Left out: how cpusets compute the list.
+//! In the kernel: `partition_sched_domains_locked`, `rq_attach_root`. How cpusets compute the list is in [`cpuset`](super::cpuset).
 use super::build::{Draft, Host, Surroundings};
 use super::domain::{CpuDomains, Domains, RootDomain, SdFlags};
 use super::machine::{Machine, MachineError};

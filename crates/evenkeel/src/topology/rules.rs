@@ -29,6 +29,8 @@ pub struct TopologyRules {
     pub x86_capacity: X86Capacity,
     /// Which nodes' distances become NUMA levels (spec 1 §3.4).
     pub numa_distances: NumaDistances,
+    /// Whether distances between packages are averaged where the platform asks for it (spec 1 §3.4).
+    pub averages_package_distances: bool,
     /// Where placement stops crossing nodes (spec 1 §3.4).
     pub reclaim_distance: ReclaimDistance,
     /// Which CPUs the intervals of a level are computed from (spec 1 §5).
