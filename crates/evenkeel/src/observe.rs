@@ -261,6 +261,8 @@ pub enum Event {
 pub trait Observer {
     /// Whether events are wanted at all; `false` removes their cost.
     const ON: bool;
+    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], so that the others need not be made.
+    const EVERYTHING: bool = Self::ON;
     /// Something happened at `now` (ns since the start).
     fn event(&mut self, now: Ns, event: &Event);
 }
@@ -277,6 +279,7 @@ impl Observer for Silent {
 
 impl<A: Observer, B: Observer> Observer for (A, B) {
     const ON: bool = A::ON || B::ON;
+    const EVERYTHING: bool = A::EVERYTHING || B::EVERYTHING;
     #[inline]
     fn event(&mut self, now: Ns, event: &Event) {
         if A::ON {
@@ -290,6 +293,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 
 impl<A: Observer> Observer for Option<A> {
     const ON: bool = A::ON;
+    const EVERYTHING: bool = A::EVERYTHING;
     #[inline]
     fn event(&mut self, now: Ns, event: &Event) {
         if let Some(observer) = self {
@@ -300,6 +304,7 @@ impl<A: Observer> Observer for Option<A> {
 
 impl<A: Observer> Observer for &mut A {
     const ON: bool = A::ON;
+    const EVERYTHING: bool = A::EVERYTHING;
     #[inline]
     fn event(&mut self, now: Ns, event: &Event) {
         (**self).event(now, event);

@@ -412,8 +412,16 @@ impl<O: Observer> Sched<O> {
     /// Tells the observer; the event is only made if it is wanted.
     #[inline]
     pub(crate) fn emit(&mut self, event: impl FnOnce(&Self) -> Event) {
-        if O::ON {
+        if O::EVERYTHING {
             let event = event(self);
+            self.observer.event(self.now - BOOT_NS, &event);
+        }
+    }
+
+    /// Tells the observer of a change of CPU, which is wanted more often than the rest.
+    #[inline]
+    pub(crate) fn emit_migration(&mut self, event: Event) {
+        if O::ON {
             self.observer.event(self.now - BOOT_NS, &event);
         }
     }

@@ -50,6 +50,7 @@ impl Tally {
 
 impl Observer for Tally {
     const ON: bool = true;
+    const EVERYTHING: bool = false;
     #[inline(always)]
     fn event(&mut self, _now: Ns, event: &Event) {
         if let Event::MigrateTask { task, reason, .. } = event {
