@@ -1,7 +1,10 @@
 //! Worked vectors of balancing decisions: numbers in, decision out (spec 3 §17). Each names its vector.
 #![allow(missing_docs)]
+mod case;
+
+use case::{Case, IDLE, big_little, caches, hybrid};
 use evenkeel::balance::active::ActiveReason;
-use evenkeel::balance::choose::{GroupRule, SrcGroup, adjust_numa_imbalance, sibling_imbalance};
+use evenkeel::balance::choose::{GroupRule, adjust_numa_imbalance, sibling_imbalance};
 use evenkeel::balance::classify::GroupType;
 use evenkeel::balance::env::{FbqType, IdleType, LbFlags, MigrationType};
 use evenkeel::balance::migrate::{
@@ -10,150 +13,17 @@ use evenkeel::balance::migrate::{
 };
 use evenkeel::balance::rules::TaskRules;
 use evenkeel::balance::source::SrcRq;
-use evenkeel::balance::stats::{SdStats, Search, nr_idle_scan};
-use evenkeel::balance::view::CpuRow;
-use evenkeel::ids::{CpuId, DomainId, GroupId};
-use evenkeel::kernel::Kernel;
+use evenkeel::balance::stats::{Search, nr_idle_scan};
+use evenkeel::ids::CpuId;
 use evenkeel::kernels;
 use evenkeel::mask::CpuMask;
-use evenkeel::topology::{Domains, Machine, SdFlags};
-
-/// A level of a machine with a table of CPUs: what a decision needs.
-struct Case {
-    kernel: &'static Kernel,
-    topo: Domains,
-    rows: Vec<CpuRow>,
-    level: &'static str,
-    dst: u32,
-    idle: IdleType,
-}
-
-impl Case {
-    /// `(nr, load, util, runnable)` per CPU; nr 0 is an idle CPU.
-    fn new(machine: &Machine, level: &'static str, cpus: &[(u32, u64, u64, u64)]) -> Self {
-        Self::of(kernels::DEFAULT, machine, level, cpus)
-    }
-
-    fn of(
-        kernel: &'static Kernel,
-        machine: &Machine,
-        level: &'static str,
-        cpus: &[(u32, u64, u64, u64)],
-    ) -> Self {
-        let row = |(i, &(nr, load, util, runnable))| CpuRow::busy(i as u32, nr, load, util, runnable);
-        Self {
-            kernel,
-            topo: Domains::build(machine, kernel, 0).unwrap(),
-            rows: cpus.iter().enumerate().map(row).collect(),
-            level,
-            dst: 0,
-            idle: Idle,
-        }
-        .with_capacities()
-    }
-
-    fn dst(mut self, dst: u32, idle: IdleType) -> Self {
-        (self.dst, self.idle) = (dst, idle);
-        self
-    }
-
-    fn sd(&self) -> DomainId {
-        let mut chain = self.topo.chain(CpuId(self.dst));
-        chain.find(|sd| self.topo.domains[sd.index()].name == self.level).expect("the level exists")
-    }
-
-    fn domain(&mut self) -> &mut evenkeel::topology::Domain {
-        let sd = self.sd();
-        &mut self.topo.domains[sd.index()]
-    }
-
-    /// The flags of all groups of the level.
-    fn group_flags(mut self, flags: SdFlags) -> Self {
-        let groups: Vec<GroupId> = self.topo.ring(self.topo.domains[self.sd().index()].groups).collect();
-        for group in groups {
-            self.topo.groups[group.index()].flags = flags;
-        }
-        self
-    }
-
-    fn level_flags(mut self, flags: SdFlags) -> Self {
-        self.domain().flags |= flags;
-        self
-    }
-
-    fn capacity(mut self, cpu: usize, capacity: u64, arch: u64) -> Self {
-        self.rows[cpu] = self.rows[cpu].with_capacity(capacity, arch);
-        self.with_capacities()
-    }
-
-    /// Group capacities from the rows.
-    fn with_capacities(mut self) -> Self {
-        for group in &self.topo.groups {
-            let capacities: Vec<u64> = group.span.iter().map(|cpu| self.rows[cpu.index()].capacity).collect();
-            let sgc = &mut self.topo.capacities[group.sgc.index()];
-            sgc.capacity = capacities.iter().sum();
-            sgc.min_capacity = *capacities.iter().min().unwrap();
-            sgc.max_capacity = *capacities.iter().max().unwrap();
-        }
-        self
-    }
-
-    fn decide<T>(&self, with: impl FnOnce(&Search<'_, [CpuRow]>) -> T) -> T {
-        self.decide_over(&CpuMask::all(self.rows.len()), with)
-    }
-
-    fn decide_over<T>(&self, cpus: &CpuMask, with: impl FnOnce(&Search<'_, [CpuRow]>) -> T) -> T {
-        with(&Search {
-            topo: &self.topo,
-            view: self.rows.as_slice(),
-            rules: &self.kernel.balance,
-            sd: self.sd(),
-            dst_cpu: CpuId(self.dst),
-            idle: self.idle,
-            cpus,
-            energy_aware: false,
-        })
-    }
-
-    fn src_group(&self) -> (SdStats, SrcGroup) {
-        self.decide(|search| {
-            let mut sds = search.update_sd_lb_stats();
-            let found = search.find_src_group(&mut sds);
-            (sds, found)
-        })
-    }
-
-    /// Unit, amount and source queue, or the rule that found nothing.
-    fn outcome(&self) -> Result<(MigrationType, i64, Option<u32>), GroupRule> {
-        let (sds, found) = self.src_group();
-        let Some(group) = found.group else { return Err(found.rule) };
-        let imbalance = found.imbalance.unwrap();
-        let unit = imbalance.migration_type.unwrap();
-        let choice = SrcRq::new(imbalance.amount, unit, sds.fbq_type);
-        let queue = self.decide(|search| search.find_src_rq(group, choice));
-        Ok((unit, imbalance.amount, queue.map(|cpu| cpu.0)))
-    }
-
-    fn types(&self) -> Vec<GroupType> {
-        self.decide(|search| {
-            let groups = search.topo.ring(search.domain().groups);
-            let mut sds = search.new_stats();
-            groups.map(|group| search.visit(&mut sds, group).0.group_type).collect()
-        })
-    }
-}
+use evenkeel::topology::{Machine, SdFlags};
 
 /// How tasks are chosen in the default kernel.
 const RULES: TaskRules = kernels::DEFAULT.balance.tasks;
-const IDLE: (u32, u64, u64, u64) = (0, 0, 0, 0);
 use GroupType::{AsymPacking, FullyBusy, HasSpare, MisfitTask, Overloaded, SmtBalance};
 use IdleType::{Idle, NewlyIdle, NotIdle};
 use MigrationType::{Load, Misfit, Task, Util};
-
-/// `llcs` caches of `cores` cores in one package: levels MC and PKG.
-fn caches(llcs: u32, cores: u32) -> Machine {
-    Machine::regular(1, llcs, cores, 1, false)
-}
 
 /// V1.
 #[test]
@@ -256,15 +126,6 @@ fn a_difference_of_two_is_tolerated_between_nodes_while_the_destination_has_few_
     assert_eq!([adjust_numa_imbalance(2, 3, 2), adjust_numa_imbalance(3, 1, 2)], [2, 3]);
 }
 
-/// Two cores of two threads and two cores without.
-fn hybrid() -> Machine {
-    let mut machine = caches(1, 6);
-    for (cpu, core) in [0, 0, 1, 1, 2, 3].into_iter().enumerate() {
-        machine.cpus[cpu].core = core;
-    }
-    machine
-}
-
 /// V8 a and b.
 #[test]
 fn an_idle_core_helps_a_core_with_two_tasks_but_not_single_tasks() {
@@ -317,21 +178,11 @@ fn a_preferred_idle_cpu_takes_from_the_least_preferred_one_at_once() {
     assert_eq!(reason, Some(ActiveReason::AsymPacking));
 }
 
-/// A level over two small and two big CPUs, groups {0,1} and {2,3}.
-fn big_little(rows: [(u32, u64, u64, u64); 4], capacities: [u64; 4], dst: u32) -> Case {
-    let mut case = Case::new(&caches(2, 2), "PKG", &rows).dst(dst, Idle);
-    for (cpu, capacity) in capacities.into_iter().enumerate() {
-        case = case.capacity(cpu, capacity, if cpu < 2 { 430 } else { 1024 });
-    }
-    let asym = SdFlags::ASYM_CPUCAPACITY | SdFlags::ASYM_CPUCAPACITY_FULL;
-    case.level_flags(asym).group_flags(SdFlags::SHARE_LLC)
-}
-
 /// V11.
 #[test]
 fn a_task_too_big_for_its_cpu_is_pulled_by_an_idle_big_one() {
     let rows = [(1, 1000, 425, 800), (1, 100, 90, 95), IDLE, (1, 500, 400, 450)];
-    let mut case = big_little(rows, [430, 430, 1000, 1010], 2);
+    let mut case = big_little(kernels::DEFAULT, rows, [430, 430, 1000, 1010], 2);
     case.rows[0].misfit_task_load = 1000;
     assert_eq!(case.types(), [HasSpare, MisfitTask]);
     assert_eq!(case.outcome(), Ok((Misfit, 1, Some(0))));
@@ -343,9 +194,12 @@ fn a_task_too_big_for_its_cpu_is_pulled_by_an_idle_big_one() {
 #[test]
 fn a_small_cpu_takes_nothing_from_big_cpus_that_are_not_too_busy() {
     let rows = [IDLE, IDLE, (1, 900, 800, 850), (1, 500, 400, 450)];
-    assert_eq!(big_little(rows, [430, 430, 1000, 1010], 0).outcome(), Err(GroupRule::NoBusiest));
+    assert_eq!(
+        big_little(kernels::DEFAULT, rows, [430, 430, 1000, 1010], 0).outcome(),
+        Err(GroupRule::NoBusiest)
+    );
     let rows = [IDLE, IDLE, (1, 900, 1000, 1000), (1, 900, 1005, 1000)];
-    let case = big_little(rows, [430, 430, 1000, 1010], 0);
+    let case = big_little(kernels::DEFAULT, rows, [430, 430, 1000, 1010], 0);
     assert_eq!(case.types(), [HasSpare, FullyBusy]);
     assert_eq!(case.outcome(), Err(GroupRule::NoBusiest));
 }

@@ -73,6 +73,7 @@ pub fn group_rule(rule: GroupRule) -> &'static str {
         GroupRule::LocalAboveAverage => "both overloaded, and our group is above the average [5.3-7]",
         GroupRule::WithinTolerance => "both overloaded, and the difference is within imbalance_pct [5.3-7]",
         GroupRule::BeyondTolerance => "both overloaded, and the difference is beyond imbalance_pct [5.3-7]",
+        GroupRule::SpareCapacity => "our group has capacity left and the busiest has none [9.4-4]",
         GroupRule::PreferSibling => "tasks are to be spread over sibling groups [5.3-8]",
         GroupRule::DestinationBusy => "our CPU is busy itself and theirs are not overloaded [5.3-9a]",
         GroupRule::SmtBalance => "one group is a shared core, the other is not [5.3-9b]",

@@ -7,10 +7,11 @@
 //! In the kernel: `update_group_capacity()`, `update_cpu_capacity()`, `scale_rt_capacity()` (spec 3 §4.2, spec 1
 //! §8.4). There are no real-time and deadline tasks, interrupts or pressure in the core yet: those inputs are 0.
 use super::rules::Pressure;
-use crate::ids::{CpuId, DomainId};
+use crate::ids::{CpuId, DomainId, GroupId};
 use crate::observe::Observer;
 use crate::sched::Sched;
 use crate::time::{Jiffies, ms_to_jiffies};
+use crate::topology::rules::OverlapMinCapacity;
 use crate::topology::{Domains, SdFlags};
 
 /// What takes capacity away from fair tasks, in units of 1/1024 CPU.
@@ -86,8 +87,7 @@ impl<O: Observer> Sched<O> {
                 Sums::of_cpu(rq.cpu_capacity)
             }
             Some(child) if self.topo.domains[child.index()].flags.contains(SdFlags::NUMA) => {
-                let span = self.topo.groups[first.index()].span.iter();
-                Sums::over(span.map(|cpu| Sums::of_cpu(self.rqs[cpu.index()].cpu_capacity)))
+                self.sum_of_cpus(first)
             }
             Some(child) => Sums::of_child(&self.topo, child),
         };
@@ -95,6 +95,26 @@ impl<O: Observer> Sched<O> {
         let sgc = &mut self.topo.capacities[sgc.index()];
         sgc.next_update = next_update;
         (sgc.capacity, sgc.min_capacity, sgc.max_capacity) = (sums.capacity, sums.min, sums.max);
+    }
+
+    /// Groups over levels that overlap add up CPUs. In the oldest kernels a CPU counts with what its lowest group has, and
+    /// the smallest capacity is the smallest sum so far: that of the first CPU.
+    fn sum_of_cpus(&self, group: GroupId) -> Sums {
+        let span = self.topo.groups[group.index()].span.iter();
+        let present = |cpu: CpuId| self.rqs[cpu.index()].cpu_capacity;
+        match self.kernel.topology.overlap_min_capacity {
+            OverlapMinCapacity::SmallestCpu => Sums::over(span.map(|cpu| Sums::of_cpu(present(cpu)))),
+            OverlapMinCapacity::RunningSum => {
+                let lowest = |cpu: CpuId| {
+                    let base = self.topo.cpus[cpu.index()].base?;
+                    let group = &self.topo.groups[self.topo.domains[base.index()].groups.index()];
+                    Some(self.topo.capacities[group.sgc.index()].capacity)
+                };
+                let of = |cpu: CpuId| lowest(cpu).unwrap_or_else(|| present(cpu));
+                let sums = Sums::over(span.clone().map(|cpu| Sums::of_cpu(of(cpu))));
+                Sums { min: self.topo.groups[group.index()].span.first().map_or(0, of), ..sums }
+            }
+        }
     }
 
     fn capacity_period(&self, sd: DomainId) -> Jiffies {

@@ -86,6 +86,8 @@ pub enum GroupRule {
     NoMoreIdleCpus,
     /// 9d: the busiest group has a single task.
     SingleTask,
+    /// 9.4-4: forces: the idle destination's group has capacity, the busiest has none left.
+    SpareCapacity,
     /// 10: forces: nothing spoke against it.
     Default,
 }
@@ -158,7 +160,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
                 (stats.group_misfit_task_load >= busiest.group_misfit_task_load, PickRule::MisfitLoad)
             }
             GroupType::FullyBusy => (stats.avg_load > busiest.avg_load, PickRule::Busy),
-            GroupType::SmtBalance | GroupType::HasSpare => {
+            GroupType::SmtBalance | GroupType::HasSpare | GroupType::Other => {
                 let taken = stats.idle_cpus < busiest.idle_cpus
                     || stats.idle_cpus == busiest.idle_cpus && stats.sum_nr_running > busiest.sum_nr_running;
                 (taken, PickRule::Spare)
@@ -199,6 +201,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
                 }
                 _ => spare,
             },
+            GroupType::Other => spare,
         }
     }
 
@@ -221,11 +224,13 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
     /// Compares the busiest group with the local one (spec 3 §5.3); fills the averages it needs in `sds`.
     #[doc(alias = "find_busiest_group")]
     pub fn find_src_group(&self, sds: &mut SdStats) -> SrcGroup {
-        let (rule, forced) = self.compare(sds);
+        let classic = self.is_classic();
+        let (rule, forced) = if classic { self.compare_classic(sds) } else { self.compare(sds) };
         if !forced {
             return SrcGroup { group: None, rule, imbalance: None };
         }
-        let imbalance = self.calculate_imbalance(sds);
+        let imbalance =
+            if classic { self.classic_imbalance(sds, rule) } else { self.calculate_imbalance(sds) };
         let group = sds.busiest.filter(|_| imbalance.amount != 0);
         SrcGroup { group, rule, imbalance: Some(imbalance) }
     }

@@ -10,6 +10,8 @@ use super::stats::SgStats;
 /// The class of a group (`enum group_type`), in ascending order of who must give work away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupType {
+    /// Neither of the two classes that the oldest balancer knows, which are the last two.
+    Other,
     /// More work would fit.
     #[default]
     HasSpare,
@@ -31,6 +33,7 @@ impl GroupType {
     /// The kernel's name without the prefix `group_`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Other => "other",
             Self::HasSpare => "has_spare",
             Self::FullyBusy => "fully_busy",
             Self::MisfitTask => "misfit_task",

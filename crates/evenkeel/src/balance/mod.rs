@@ -36,6 +36,7 @@
 pub mod active;
 pub mod capacity;
 pub mod choose;
+mod classic;
 pub mod classify;
 mod detach;
 pub mod env;

@@ -23,7 +23,7 @@ use crate::sched::Sched;
 use crate::time::{Jiffies, ms_to_jiffies, time_after, time_after_eq, time_before};
 
 /// How long refreshed load of idle CPUs is good for, ms (`LOAD_AVG_PERIOD`).
-const LOAD_AVG_PERIOD: u64 = 32;
+pub(super) const LOAD_AVG_PERIOD: u64 = 32;
 
 /// The requests for which an interrupt is sent (`NOHZ_KICK_MASK`).
 const KICK_MASK: NohzFlags = NohzFlags::BALANCE.union(NohzFlags::STATS).union(NohzFlags::NEXT);

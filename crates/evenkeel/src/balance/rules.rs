@@ -32,8 +32,18 @@ pub struct BalanceRules {
     pub choice: ChoiceRules,
     /// Which tasks move (spec 3 §7, §8.1).
     pub tasks: TaskRules,
-    /// Threads of one process are gathered in one cache (spec 3 §13).
-    pub cache_aware: bool,
+    /// Gathering threads of one process in one cache (spec 3 §13).
+    pub cache_aware: CacheAware,
+}
+
+/// Gathering threads of one process in one cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheAware {
+    /// The kernel does not.
+    Absent,
+    /// The kernel does, if it is built so and the machine has several caches. Not modelled: tasks have no preferred cache
+    /// here, as on a kernel built without `SCHED_CACHE`, or where no process has several threads.
+    NotModelled,
 }
 
 /// How groups and queues are compared.

@@ -7,6 +7,7 @@
 //! In the kernel: `update_sd_lb_stats()`, `sched_balance_find_src_group()`, `sched_balance_find_src_rq()` (spec 3 §4-6).
 use super::env::{IdleType, LbEnv, MigrationType};
 use super::event::{BalanceEvent, PassOutcome};
+use super::nohz::LOAD_AVG_PERIOD;
 use super::rules::ScanHint;
 use super::source::SrcRq;
 use super::stats::nr_idle_scan;
@@ -15,7 +16,7 @@ use crate::ids::{CpuId, GroupId};
 use crate::kernel::Features;
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
-use crate::time::time_after_eq;
+use crate::time::{ms_to_jiffies, time_after_eq};
 
 impl<O: Observer> Sched<O> {
     /// Steps 4 to 6: the group and the queue to take from.
@@ -48,14 +49,23 @@ impl<O: Observer> Sched<O> {
         let first = self.topo.domains[env.sd.index()].groups;
         let mut sds = self.search(env).new_stats();
         let mut group = first;
+        // The oldest balancer refreshes the load of idle CPUs on its way.
+        let refreshes =
+            self.search(env).is_classic() && env.idle == IdleType::NewlyIdle && self.nohz.has_blocked;
+        let mut again = false;
         loop {
             self.refresh_capacity(env, group);
+            again |= refreshes && self.refresh_idle_load(group);
             let (stats, pick) = self.search(env).visit(&mut sds, group);
             self.emit(|_| Event::Balance(BalanceEvent::Group { pass: env.pass, group, stats, pick }));
             group = self.topo.groups[group.index()].next;
             if group == first {
                 break;
             }
+        }
+        if again && self.nohz.idle_cpus_mask.is_subset(&self.topo.domains[env.sd.index()].span) {
+            let soon = ms_to_jiffies(LOAD_AVG_PERIOD, self.kernel.hz);
+            self.nohz.next_blocked = self.jiffies().wrapping_add(soon);
         }
         env.cost += self.cost.cpu * u64::from(self.topo.domains[env.sd.index()].span_weight);
         self.search(env).finish(&mut sds);
@@ -81,6 +91,15 @@ impl<O: Observer> Sched<O> {
             })
         });
         verdict.group
+    }
+
+    /// Refreshes the load of the group's tickless CPUs; whether some is left.
+    fn refresh_idle_load(&mut self, group: GroupId) -> bool {
+        let mut left = false;
+        for cpu in alloc::sync::Arc::clone(&self.topo.groups[group.index()].span).iter() {
+            left |= self.scratch.lb_cpus.contains(cpu) && self.update_nohz_stats(cpu, false);
+        }
+        left
     }
 
     /// The local group's capacity is brought up to date, on new-idle passes only now and then.

@@ -65,6 +65,9 @@ impl SrcRq {
         if class > self.fbq_type {
             return QueueVerdict::NumaClass;
         }
+        if search.is_classic() {
+            return self.consider_load(search, cpu);
+        }
         let nr = search.fair_tasks(cpu);
         if nr == 0 {
             return QueueVerdict::Empty;
@@ -109,6 +112,20 @@ impl SrcRq {
                 (load, load > self.amount)
             }
         };
+        self.keep(cpu, amount, capacity, more)
+    }
+
+    /// Compares queues by load per capacity only (spec 3 §9.6).
+    fn consider_load<V: CpuView + ?Sized>(&mut self, search: &Search<'_, V>, cpu: CpuId) -> QueueVerdict {
+        let (load, capacity) = (search.view.cpu_load(cpu), search.view.capacity_of(cpu));
+        let single = search.view.nr_running(cpu) == 1;
+        if single && load > self.imbalance as u64 && !search.check_cpu_capacity(cpu) {
+            return QueueVerdict::SingleTaskTooBig;
+        }
+        self.keep(cpu, load, capacity, load * self.capacity > self.amount * capacity)
+    }
+
+    fn keep(&mut self, cpu: CpuId, amount: u64, capacity: u64, more: bool) -> QueueVerdict {
         if !more {
             return QueueVerdict::NotMore;
         }

@@ -48,6 +48,10 @@ pub struct SgStats {
     pub nr_numa_running: u32,
     /// Tasks on it.
     pub nr_preferred_running: u32,
+    /// Load per task (only where load alone is compared).
+    pub load_per_task: u64,
+    /// More tasks than CPUs, and more utilisation than capacity (only there).
+    pub group_no_capacity: bool,
 }
 
 /// What the walk around a domain's groups found (`struct sd_lb_stats`).
@@ -149,7 +153,11 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
             sum_util: 0,
             avg_load: 0,
             prefer_sibling: false,
-            busiest_stat: SgStats { idle_cpus: u32::MAX, ..SgStats::default() },
+            busiest_stat: if self.is_classic() {
+                SgStats { group_type: GroupType::Other, ..SgStats::default() }
+            } else {
+                SgStats { idle_cpus: u32::MAX, ..SgStats::default() }
+            },
             local_stat: SgStats::default(),
             dst_core_idle: !self.topo.smt_active || is_core_idle(self.topo, self.view, self.dst_cpu),
             overloaded: false,
@@ -171,14 +179,19 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
     /// One step of the walk: sums up `group` and keeps it if it is the local one or busier than the busiest so far.
     pub fn visit(&self, sds: &mut SdStats, group: GroupId) -> (SgStats, super::choose::Pick) {
         let local = self.is_local(group);
-        let GroupSums { stats, overloaded, overutilized } =
-            self.update_sg_lb_stats(&sds.local_stat, group, local);
+        let GroupSums { stats, overloaded, overutilized } = if self.is_classic() {
+            self.sum_classic_group(&sds.local_stat, group, local)
+        } else {
+            self.update_sg_lb_stats(&sds.local_stat, group, local)
+        };
         sds.overloaded |= overloaded;
         sds.overutilized |= overutilized;
         let pick = if local {
             sds.local = Some(group);
             sds.local_stat = stats;
             super::choose::Pick::Local
+        } else if self.is_classic() {
+            self.pick_classic_busiest(sds, group, &stats)
         } else {
             self.update_sd_pick_busiest(sds, group, &stats)
         };

@@ -10,7 +10,8 @@ use super::trigger::{balance_interval, update_newidle_cost, update_newidle_stats
 use crate::cost::CostModel;
 use crate::ids::{CpuId, DomainId, TaskId, TgId};
 use crate::io::{Action, FairPolicy, Input, IpiKind};
-use crate::kernels;
+use crate::kernel::Kernel;
+use crate::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V7_2_13};
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer};
 use crate::rq::NohzFlags;
@@ -48,8 +49,14 @@ impl Bench {
     }
 
     fn with_cost(machine: &Machine, cost: CostModel) -> Self {
+        Self::of(kernels::DEFAULT, machine, cost)
+    }
+
+    /// With any build, also those that are not offered for whole runs yet.
+    pub(super) fn of(kernel: &Kernel, machine: &Machine, cost: CostModel) -> Self {
         let params = Params { cost, ..Params::default() };
-        let sched = Sched::new(machine, kernels::DEFAULT, params, Log::default()).unwrap();
+        let kernel = Kernel { runs: true, ..*kernel };
+        let sched = Sched::new(machine, &kernel, params, Log::default()).unwrap();
         Self { sched, now: MS }
     }
 
@@ -507,8 +514,8 @@ fn what_others_use_is_not_left_for_fair_tasks() {
 /// V18.
 #[test]
 fn a_busy_tick_kicks_an_idle_cpu_only_for_a_reason() {
-    let kick = |nr_running: u32, nr_busy: i32, next_balance: u64, pending: NohzFlags| {
-        let mut bench = Bench::new(&caches(1, 4));
+    let kick_of = |kernel: &Kernel, nr_running: u32, nr_busy: i32, next_balance: u64, pending: NohzFlags| {
+        let mut bench = Bench::of(kernel, &caches(1, 4), CostModel::ZERO);
         let now = bench.sched.jiffies();
         for cpu in [2, 3] {
             bench.sched.nohz_balance_exit_idle(CpuId(cpu));
@@ -518,7 +525,7 @@ fn a_busy_tick_kicks_an_idle_cpu_only_for_a_reason() {
         nohz.idle_cpus_mask.set(CpuId(2));
         nohz.nr_cpus = 2;
         (nohz.next_balance, nohz.next_blocked) = (now + next_balance, now + 5);
-        (nohz.has_blocked, nohz.needs_update) = (true, true);
+        (nohz.has_blocked, nohz.needs_update) = (true, nohz.needs_update);
         let shared = bench.sched.topo.cpus[0].sd_llc_shared.unwrap();
         bench.sched.topo.shared[shared.index()].nr_busy_cpus = nr_busy;
         bench.sched.rqs[0].nr_running = nr_running;
@@ -534,13 +541,70 @@ fn a_busy_tick_kicks_an_idle_cpu_only_for_a_reason() {
     };
     let none = NohzFlags::empty();
     let sent = KickOutcome::Sent(CpuId(1));
-    assert_eq!(kick(2, 1, 0, none), (KickReason::SeveralTasks, 11, sent, true, true));
-    assert_eq!(kick(1, 1, 0, none), (KickReason::NoReason, 8, sent, true, false));
-    assert_eq!(kick(1, 2, 0, none), (KickReason::LlcBusy, 11, sent, true, true));
-    assert_eq!(kick(2, 2, 2, none), (KickReason::NotDue, 8, sent, true, false));
+    assert_eq!(kick_of(kernels::DEFAULT, 2, 1, 0, none), (KickReason::SeveralTasks, 11, sent, true, true));
+    assert_eq!(kick_of(kernels::DEFAULT, 1, 1, 0, none), (KickReason::NoReason, 8, sent, true, false));
+    assert_eq!(kick_of(kernels::DEFAULT, 1, 2, 0, none), (KickReason::LlcBusy, 11, sent, true, true));
+    assert_eq!(kick_of(kernels::DEFAULT, 2, 2, 2, none), (KickReason::NotDue, 8, sent, true, false));
     let all = NohzFlags::BALANCE | NohzFlags::STATS | NohzFlags::NEXT;
     let pending = KickOutcome::AlreadyPending(CpuId(1));
-    assert_eq!(kick(1, 1, 0, all), (KickReason::NoReason, 8, pending, false, false));
+    assert_eq!(kick_of(kernels::DEFAULT, 1, 1, 0, all), (KickReason::NoReason, 8, pending, false, false));
+    // The others: without requests for the next round there is nothing to ask for; the cache counts before capacity.
+    assert_eq!(kick_of(&V6_1_192, 1, 1, 0, all), (KickReason::NoReason, 8, pending, false, false));
+    let no_flags = (KickReason::NoReason, 0, KickOutcome::NoFlags, false, false);
+    assert_eq!(kick_of(&V5_15_0, 1, 1, 0, none), no_flags);
+    assert_eq!(kick_of(&V5_15_0, 2, 1, 0, none), (KickReason::SeveralTasks, 3, sent, true, true));
+    assert_eq!(kick_of(&V4_19_0, 1, 2, 0, none), (KickReason::LlcBusy, 3, sent, true, true));
+    assert_eq!(kick_of(&V7_2_13, 1, 2, 0, none), (KickReason::LlcBusy, 11, sent, true, true));
+}
+
+/// Spec 3 §3.2-10: a pushed task makes the oldest kernel wait longer.
+#[test]
+fn active_balance_lengthens_the_interval_of_the_oldest_kernel() {
+    for (kernel, active) in [(&V4_19_0, (0, 16)), (&V5_15_0, (0, 8))] {
+        let mut bench = Bench::of(kernel, &caches(2, 4), CostModel::ZERO);
+        for cpu in 4..8 {
+            bench.hog(cpu, "0-7");
+        }
+        bench.advance(200 * MS);
+        (4..8).for_each(|cpu| bench.sched.cpu_load_update(CpuId(cpu)));
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            bench.advance(MS);
+            bench.pass(0, "DIE", IdleType::Idle);
+            let domain = bench.domain(0, "DIE");
+            seen.push((domain.nr_balance_failed, domain.balance_interval));
+        }
+        assert_eq!(seen, [(1, 8), (2, 8), (3, 8), active], "{}", kernel.build);
+    }
+}
+
+/// Spec 3 §2.5: a level that is tried rarely counts as one that succeeds.
+#[test]
+fn rare_new_idle_passes_are_always_tried_in_the_newest_kernel() {
+    let mut bench = Bench::of(&V7_2_13, &caches(1, 4), CostModel::ZERO);
+    let domain = bench.domain(0, "MC");
+    (domain.newidle_call, domain.newidle_success, domain.newidle_stamp) = (1023, 100, 1000);
+    let mut often = domain.clone();
+    // 512 passes in 2^32 ns, 4.3 s.
+    update_newidle_stats(domain, 0, Some(1000 + (1 << 32)), true);
+    assert_eq!((domain.newidle_ratio, domain.newidle_stamp), (1024, 1000 + (1 << 32)));
+    update_newidle_stats(&mut often, 0, Some(1000 + (1 << 24)), true);
+    assert_eq!((often.newidle_ratio, often.newidle_success), (104, 50));
+}
+
+/// Spec 3 §2.3: costs decay by the clock in one kernel, and from their last change in the next.
+#[test]
+fn costs_of_new_idle_passes_decay() {
+    let mut bench = Bench::new(&caches(1, 4));
+    for (rule, risen, decayed) in
+        [(CostDecay::EverySecond, 1000, true), (CostDecay::SinceLastChange, 1200, false)]
+    {
+        let domain = bench.domain(0, "MC");
+        (domain.max_newidle_lb_cost, domain.last_decay_max_lb_cost) = (50_000, 1000);
+        assert!(!update_newidle_cost(rule, domain, 60_000, 1200, 250));
+        assert_eq!(domain.last_decay_max_lb_cost, risen);
+        assert_eq!(update_newidle_cost(rule, domain, 0, 1251, 250), decayed);
+    }
 }
 
 #[test]

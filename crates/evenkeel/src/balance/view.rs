@@ -6,7 +6,9 @@
 //! ask "which group would CPU 0 pull from?".
 //!
 //! In the kernel: the accessors over `struct rq` (`cpu_load()`, `cpu_util_cfs()`, `capacity_of()` ...; spec 3 §1.3).
+use crate::cpu_load::CpuLoad;
 use crate::ids::CpuId;
+use crate::kernel::Features;
 use crate::observe::Observer;
 use crate::sched::Sched;
 use crate::topology::Domains;
@@ -15,6 +17,10 @@ use crate::topology::Domains;
 pub trait CpuView {
     /// Load of the root fair queue (`load_avg`).
     fn cpu_load(&self, cpu: CpuId) -> u64;
+    /// Load of the CPU guessed low by its history, to take tasks from; index 0 is the present load (spec 3 §9.1).
+    fn source_load(&self, cpu: CpuId, index: usize) -> u64;
+    /// The same guessed high, to bring tasks to.
+    fn target_load(&self, cpu: CpuId, index: usize) -> u64;
     /// Running and waiting time of the root fair queue (`runnable_avg`).
     fn cpu_runnable(&self, cpu: CpuId) -> u64;
     /// Utilisation, or its estimate if that is higher, at most the architecture's capacity.
@@ -75,6 +81,8 @@ pub struct CpuRow {
     pub h_nr_runnable: u32,
     /// Load.
     pub load: u64,
+    /// History of the load, where it is compared.
+    pub history: CpuLoad,
     /// Running and waiting.
     pub runnable: u64,
     /// Utilisation or its estimate, not yet limited by capacity.
@@ -107,6 +115,7 @@ impl CpuRow {
             h_nr_queued: 0,
             h_nr_runnable: 0,
             load: 0,
+            history: CpuLoad::default(),
             runnable: 0,
             util: 0,
             idle: true,
@@ -124,7 +133,7 @@ impl CpuRow {
     /// A CPU with `nr` fair tasks, their load, utilisation and runnable average.
     pub fn busy(cpu: u32, nr: u32, load: u64, util: u64, runnable: u64) -> Self {
         let counts = Self { nr_running: nr, h_nr_queued: nr, h_nr_runnable: nr, ..Self::idle(cpu) };
-        Self { load, runnable, util, idle: nr == 0, ..counts }
+        Self { load, history: CpuLoad([load; 5]), runnable, util, idle: nr == 0, ..counts }
     }
 
     /// The same CPU with another capacity, for fair tasks and of the architecture.
@@ -137,6 +146,12 @@ impl CpuRow {
 impl CpuView for [CpuRow] {
     fn cpu_load(&self, cpu: CpuId) -> u64 {
         self[cpu.index()].load
+    }
+    fn source_load(&self, cpu: CpuId, index: usize) -> u64 {
+        self[cpu.index()].history.source_load(index, self[cpu.index()].load)
+    }
+    fn target_load(&self, cpu: CpuId, index: usize) -> u64 {
+        self[cpu.index()].history.target_load(index, self[cpu.index()].load)
     }
     fn cpu_runnable(&self, cpu: CpuId) -> u64 {
         self[cpu.index()].runnable
@@ -192,6 +207,14 @@ impl CpuView for [CpuRow] {
 impl<O: Observer> CpuView for Sched<O> {
     fn cpu_load(&self, cpu: CpuId) -> u64 {
         self.cpu_load(cpu)
+    }
+    fn source_load(&self, cpu: CpuId, index: usize) -> u64 {
+        let index = if self.feat(Features::LB_BIAS) { index } else { 0 };
+        self.rqs[cpu.index()].cpu_load.source_load(index, self.cpu_load(cpu))
+    }
+    fn target_load(&self, cpu: CpuId, index: usize) -> u64 {
+        let index = if self.feat(Features::LB_BIAS) { index } else { 0 };
+        self.rqs[cpu.index()].cpu_load.target_load(index, self.cpu_load(cpu))
     }
     fn cpu_runnable(&self, cpu: CpuId) -> u64 {
         self.cpu_runnable(cpu)

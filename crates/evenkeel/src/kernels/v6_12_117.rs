@@ -131,7 +131,7 @@ const BALANCE: BalanceRules = BalanceRules {
         leaves_single_task: true,
         active: ActiveRule::PreferredCore,
     },
-    cache_aware: false,
+    cache_aware: CacheAware::Absent,
 };
 
 /// v6.12.117 as Debian builds it for amd64 (spec 2 §0.3, spec 3 §12.4).

@@ -80,8 +80,8 @@ pub const V7_2_13: Kernel = Kernel {
             bigger_cpus: BiggerCpus::First,
             ..V6_18_15.balance.choice
         },
-        // Threads of a process are gathered in one cache (spec 3 §13).
-        cache_aware: true,
+        // Threads of a process would be gathered in one cache (spec 3 §13).
+        cache_aware: CacheAware::NotModelled,
         ..V6_18_15.balance
     },
     tunables: Tunables {
