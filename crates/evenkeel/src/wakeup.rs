@@ -95,7 +95,11 @@ impl<O: Observer> Sched<O> {
     /// The interrupt has arrived: activates the tasks on this CPU's list, in order of arrival.
     pub(crate) fn sched_ttwu_pending(&mut self, cpu: CpuId) {
         self.update_rq_clock(cpu);
-        while let Some(task) = self.rqs[cpu.index()].wake_list.pop_front() {
+        let newest_first = self.kernel.placement.drains_newest_first;
+        loop {
+            let list = &mut self.rqs[cpu.index()].wake_list;
+            let next = if newest_first { list.pop_back() } else { list.pop_front() };
+            let Some(task) = next else { break };
             let migrated = self.tasks[task].sched_remote_wakeup;
             self.ttwu_do_activate(cpu, task, migrated);
         }

@@ -20,7 +20,7 @@ const LATER: Features = Features::ALT_PERIOD
 pub const V4_19_0: Kernel = Kernel {
     build: "v4.19.0",
     alias: "v4.19",
-    runs: false,
+    runs: true,
     topology: TopologyRules {
         // Distances that node 0 does not see make no level (spec 1 §3.4).
         numa_distances: NumaDistances::FromNodeZero,
@@ -136,6 +136,8 @@ pub const V4_19_0: Kernel = Kernel {
         unequal: UnequalSearch::None,
         // The slow path compares loads (spec 4 §18.1).
         slow_path: SlowPath::Loads,
+        // Wake-ups sent to a CPU are carried out in reverse (spec 4 §4).
+        drains_newest_first: true,
         // A task whose affinity changes goes to the lowest CPU (spec 4 §11.2).
         affinity_target: AffinityTarget::Lowest,
         ..V5_15_0.placement

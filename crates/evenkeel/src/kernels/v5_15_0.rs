@@ -15,7 +15,7 @@ use crate::topology::rules::{
 pub const V5_15_0: Kernel = Kernel {
     build: "v5.15.0",
     alias: "v5.15",
-    runs: false,
+    runs: true,
     topology: TopologyRules {
         // CPUs that share an L2 cache are nothing special (spec 1 §3.1).
         cluster_level: ClusterLevel::Absent,

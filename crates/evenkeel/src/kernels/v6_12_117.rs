@@ -187,6 +187,7 @@ pub const V6_12_117: Kernel = Kernel {
         slow_path: SlowPath::ClassesOfAllowedCpus,
         node_spread: NodeSpread::Tolerance,
         remote_wakeup: RemoteWakeup::OtherCacheOrIdle,
+        drains_newest_first: false,
         affinity_target: AffinityTarget::Rotor,
     },
     queues: RunQueueRules {

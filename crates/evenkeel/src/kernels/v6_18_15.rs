@@ -10,7 +10,7 @@ use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 pub const V6_18_15: Kernel = Kernel {
     build: "v6.18.15",
     alias: "v6.18",
-    runs: false,
+    runs: true,
     debug_layout: DebugLayout::Queued,
     topology: TopologyRules {
         // Without hyper-threading there is no SMT level, so `level` numbers are one lower (spec 1 §3.2).

@@ -34,7 +34,7 @@ const CLASSIC: Features = Features::GENTLE_FAIR_SLEEPERS
 pub const V6_1_192: Kernel = Kernel {
     build: "v6.1.192",
     alias: "v6.1",
-    runs: false,
+    runs: true,
     debug_layout: DebugLayout::Unknown,
     topology: TopologyRules {
         // CPUs that share an L2 cache are a level, but wake-ups do not yet know it for one (spec 1 §3.1).

@@ -16,7 +16,7 @@ use crate::topology::rules::{LevelWeight, LlcId, LlcSharing, PackageLevel};
 pub const V7_2_13: Kernel = Kernel {
     build: "v7.2.13",
     alias: "v7.2",
-    runs: false,
+    runs: true,
     debug_layout: DebugLayout::Unknown,
     topology: TopologyRules {
         // Distances between packages are averaged where the platform asks for it (spec 1 §3.4).

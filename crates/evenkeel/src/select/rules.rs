@@ -25,6 +25,8 @@ pub struct PlacementRules {
     pub node_spread: NodeSpread,
     /// Which wake-ups are sent to the target by interrupt (spec 4 §4).
     pub remote_wakeup: RemoteWakeup,
+    /// Of several wake-ups sent to a CPU the last one is carried out first (spec 4 §4).
+    pub drains_newest_first: bool,
     /// Where a task goes whose new affinity excludes its CPU (spec 4 §11.2).
     pub affinity_target: AffinityTarget,
 }
