@@ -221,6 +221,7 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::DELAY_ZERO)
     .union(Features::WAKEUP_PREEMPTION)
     .union(Features::TTWU_QUEUE)
+    .union(Features::NI_RATE)
     .union(Features::SIS_PROP)
     .union(Features::SIS_UTIL)
     .union(Features::WA_IDLE)

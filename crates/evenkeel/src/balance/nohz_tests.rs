@@ -1,11 +1,17 @@
 //! The tickless idle CPUs: who joins and leaves, who refreshes their load, who gives up (spec 3 §2.6-2.10); and what a
 //! pass writes besides moving tasks (spec 3 §4.2, §4.6).
 use super::env::IdleType;
-use super::event::{BalanceEvent, NohzVisit};
+use super::event::{BalanceEvent, NewIdleGate, NohzVisit};
+use super::rules::KickDelivery;
 use super::tests::{Bench, caches};
+use crate::cost::CostModel;
 use crate::ids::CpuId;
+use crate::kernel::Kernel;
+use crate::kernels::{V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15};
 use crate::rq::NohzFlags;
 use crate::time::{MS, US};
+use crate::topology::Machine;
+use alloc::vec::Vec;
 
 const CPU0: CpuId = CpuId(0);
 
@@ -160,4 +166,100 @@ fn passes_at_the_cache_level_limit_the_search_of_wake_ups_but_new_idle_ones_do_n
     assert_eq!(bench.sched.topo.shared[shared.index()].nr_idle_scan, 77);
     bench.only_pass(0, "MC", IdleType::Idle);
     assert_eq!(bench.sched.topo.shared[shared.index()].nr_idle_scan, 2, "2000 of 4 CPUs (spec 3 §4.6)");
+}
+
+/// Spec 3 §2.9: the oldest kernel goes through the tickless CPUs from the first, leaves itself for the end whether it is
+/// tickless or not, and notes what it found due even if it is interrupted.
+#[test]
+fn the_oldest_kernel_visits_tickless_cpus_from_the_first() {
+    let visits = |kernel: &Kernel| {
+        let mut bench = Bench::of(kernel, &caches(1, 4), CostModel::ZERO);
+        bench.advance(100 * MS);
+        bench.sched.nohz_balance_exit_idle(CpuId(2));
+        bench.sched.observer.0.clear();
+        let request = NohzFlags::STATS | NohzFlags::BALANCE;
+        match kernel.balance.nohz.delivery {
+            KickDelivery::Reschedule => bench.sched.rqs[2].nohz_flags = request,
+            _ => bench.sched.rqs[2].nohz_idle_balance = request,
+        }
+        assert!(bench.sched.nohz_idle_balance(CpuId(2), IdleType::Idle));
+        assert!(!bench.sched.nohz_idle_balance(CpuId(2), IdleType::Idle), "once");
+        let visited = |event: &BalanceEvent| match event {
+            BalanceEvent::NohzVisit { cpu, .. } => Some(cpu.0),
+            _ => None,
+        };
+        bench.sched.observer.0.iter().filter_map(visited).collect::<Vec<u32>>()
+    };
+    assert_eq!(visits(&V4_19_0), [0, 1, 3, 2]);
+    assert_eq!(visits(&V5_15_0), [3, 0, 1]);
+}
+
+/// Spec 3 §2.8: the oldest kernel asks the first tickless CPU or nobody, and every kick delays the next.
+#[test]
+fn the_oldest_kernel_kicks_the_first_tickless_cpu_or_none() {
+    let kick = |kernel: &Kernel| {
+        let mut bench = Bench::of(kernel, &caches(1, 4), CostModel::ZERO);
+        bench.advance(100 * MS);
+        bench.sched.nohz_balance_exit_idle(CpuId(3));
+        // Tickless, but no longer idle.
+        bench.sched.rqs[0].ttwu_pending = true;
+        let now = bench.sched.jiffies();
+        bench.sched.nohz.next_balance = now - 5;
+        bench.sched.rqs[3].nr_running = 2;
+        bench.sched.nohz_balancer_kick(CpuId(3));
+        (bench.sched.poll().is_some(), bench.sched.nohz.next_balance.wrapping_sub(now) as i64)
+    };
+    assert_eq!(kick(&V4_19_0), (false, -4));
+    assert_eq!(kick(&V5_15_0), (true, 1));
+}
+
+/// Spec 3 §2.8, §9.7: what a kicked CPU does that is about to run something.
+#[test]
+fn a_kicked_cpu_that_is_to_reschedule_balances_only_in_newer_kernels() {
+    let softirq = |kernel: &Kernel, need_resched| {
+        let mut bench = Bench::of(kernel, &caches(1, 4), CostModel::ZERO);
+        bench.sched.rqs[1].nohz_flags = NohzFlags::STATS | NohzFlags::BALANCE;
+        bench.sched.rqs[1].need_resched = need_resched;
+        bench.sched.nohz_csd_func(CpuId(1));
+        bench.sched.poll().is_some()
+    };
+    for (kernel, when_rescheduling) in [(&V4_19_0, false), (&V5_15_0, false), (&V6_1_192, true)] {
+        assert_eq!([softirq(kernel, false), softirq(kernel, true)], [true, when_rescheduling]);
+    }
+}
+
+/// Spec 3 §3.2-3: a serialised level that another CPU balances counts as balanced, or is tried again soon.
+#[test]
+fn a_level_that_another_cpu_balances_counts_as_balanced_in_newer_kernels() {
+    let machine = Machine::regular(2, 1, 2, 1, true);
+    for (kernel, expected) in [(&V6_12_117, None), (&V6_18_15, Some(1))] {
+        let mut bench = Bench::of(kernel, &machine, CostModel::ZERO);
+        bench.advance(100 * MS);
+        bench.sched.balance_running = true;
+        bench.sched.sched_balance_domains(CPU0, CPU0, IdleType::Idle);
+        let counters = bench.domain(0, "NUMA").stats.lb[1];
+        assert_eq!((counters.count, counters.balanced), (expected.unwrap_or(0), expected.unwrap_or(0)));
+        assert!(bench.sched.balance_running, "it is the other CPU's");
+    }
+}
+
+/// Spec 3 §2.11: the gates of the kernels.
+#[test]
+fn how_long_a_cpu_must_usually_idle_to_look_for_work() {
+    let gate = |kernel: &Kernel, avg_idle| {
+        let mut bench = Bench::of(kernel, &caches(1, 4), CostModel::ZERO);
+        let root = bench.sched.topo.cpus[0].root;
+        bench.sched.topo.roots[root.index()].overloaded = true;
+        bench.sched.rqs[0].avg_idle = avg_idle;
+        bench.domain(0, "MC").max_newidle_lb_cost = 10_000;
+        bench.sched.observer.0.clear();
+        bench.sched.sched_balance_newidle(CPU0);
+        !matches!(bench.gates()[0], NewIdleGate::AvgIdleTooShort { .. })
+    };
+    for kernel in [&V4_19_0, &V5_15_0] {
+        assert_eq!([gate(kernel, 499_999), gate(kernel, 500_000)], [false, true], "{}", kernel.build);
+    }
+    for kernel in [&V6_1_192, &V6_12_117, &V6_18_15] {
+        assert_eq!([gate(kernel, 9_999), gate(kernel, 10_000)], [false, true], "{}", kernel.build);
+    }
 }

@@ -181,7 +181,7 @@ impl Bench {
         self.sched.observer.0.iter().rev().find_map(outcome).expect("a pass has ended")
     }
 
-    fn gates(&self) -> Vec<NewIdleGate> {
+    pub(super) fn gates(&self) -> Vec<NewIdleGate> {
         let gate = |event: &BalanceEvent| match event {
             BalanceEvent::NewIdle { gate, .. } => Some(*gate),
             _ => None,
