@@ -168,9 +168,6 @@ fn compare(part: Part, path: &Path, kernel: Option<&Kernel>) -> Result<Option<Ou
                 .with_context(|| format!("{place}: found no sched.json that describes its machine"))?;
             let recording = recording::read(&machine)?;
             let kernel = kernel.unwrap_or(recording.kernel);
-            if !kernel.runs {
-                return Ok(None);
-            }
             let records = recording::decisions::read_lb(path)?;
             let report = decisions::compare(&recording, kernel, &records)
                 .with_context(|| format!("{}: no domains for this machine", machine.display()))?;

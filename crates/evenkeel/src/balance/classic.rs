@@ -150,7 +150,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             |amount: u64| Imbalance { migration_type: Some(MigrationType::Load), amount: amount as i64 };
         let busiest = &mut sds.busiest_stat;
         if rule == GroupRule::AsymPacking {
-            return load((busiest.avg_load * busiest.group_capacity + 512) / 1024);
+            return load(busiest.avg_load.wrapping_mul(busiest.group_capacity).wrapping_add(512) / 1024);
         }
         if busiest.group_type == GroupType::Imbalanced {
             busiest.load_per_task = busiest.load_per_task.min(sds.avg_load);
@@ -161,8 +161,8 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         } else {
             let both_overloaded = [local, busiest].iter().all(|s| s.group_type == GroupType::Overloaded);
             let above = if both_overloaded { above_capacity(busiest) } else { u64::MAX };
-            let give = (busiest.avg_load - sds.avg_load).min(above) * busiest.group_capacity;
-            let take = (sds.avg_load - local.avg_load) * local.group_capacity;
+            let give = (busiest.avg_load - sds.avg_load).min(above).wrapping_mul(busiest.group_capacity);
+            let take = (sds.avg_load - local.avg_load).wrapping_mul(local.group_capacity);
             let amount = give.min(take) / 1024;
             if amount >= busiest.load_per_task {
                 return load(amount);
@@ -187,16 +187,15 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         if busiest.avg_load + step >= local.avg_load + step * tasks {
             return task;
         }
-        let now = busiest.group_capacity * task.min(busiest.avg_load)
-            + local.group_capacity * local.load_per_task.min(local.avg_load);
-        let left = if busiest.avg_load > step {
-            busiest.group_capacity * task.min(busiest.avg_load - step)
-        } else {
-            0
-        };
-        let moved = (busiest.avg_load * busiest.group_capacity).min(task * 1024) / local.group_capacity;
-        let gained = local.group_capacity * local.load_per_task.min(local.avg_load + moved);
-        if (left + gained) / 1024 > now / 1024 { task } else { amount }
+        // Products of averages and capacities wrap as in C.
+        let by_local = |load: u64| local.group_capacity.wrapping_mul(load);
+        let by_busiest = |load: u64| busiest.group_capacity.wrapping_mul(load);
+        let now = by_busiest(task.min(busiest.avg_load))
+            .wrapping_add(by_local(local.load_per_task.min(local.avg_load)));
+        let left = if busiest.avg_load > step { by_busiest(task.min(busiest.avg_load - step)) } else { 0 };
+        let moved = by_busiest(busiest.avg_load).min(task.wrapping_mul(1024)) / local.group_capacity;
+        let gained = by_local(local.load_per_task.min(local.avg_load.wrapping_add(moved)));
+        if left.wrapping_add(gained) / 1024 > now / 1024 { task } else { amount }
     }
 }
 
