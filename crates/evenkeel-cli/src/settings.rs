@@ -222,6 +222,7 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::WAKEUP_PREEMPTION)
     .union(Features::TTWU_QUEUE)
     .union(Features::NI_RATE)
+    .union(Features::LB_BIAS)
     .union(Features::SIS_PROP)
     .union(Features::SIS_UTIL)
     .union(Features::WA_IDLE)

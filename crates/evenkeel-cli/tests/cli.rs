@@ -426,7 +426,7 @@ fn balancing_decisions_are_compared_search_by_search() {
     let directory = "crates/evenkeel-formats/tests/data/decisions";
     let text = answer(&["conform", directory, "--only", "lb"]);
     assert!(text.contains("6.12.117+deb12-amd64 c4t2: 1492 records, 1469 searches, 1469 exact"), "{text}");
-    assert!(text.contains("lb: 2 recordings, all exact (3,204 searches compared)"), "{text}");
+    assert!(text.contains("lb: 6 recordings, all exact (8,069 searches compared)"), "{text}");
     let json = answer(&["conform", directory, "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
