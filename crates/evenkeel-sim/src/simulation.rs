@@ -23,12 +23,12 @@ use crate::program::{Change, Program, Programs};
 use crate::timers::{Kind, Timer, Timers};
 use crate::turns::Execution;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::FairPolicy;
+use evenkeel::io::{FairPolicy, Input};
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::rng::Rng;
-use evenkeel::sched::{Params, Sched};
+use evenkeel::sched::{Params, Sched, SchedError};
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel::workload::{SpecId, Workload};
@@ -119,6 +119,10 @@ pub struct Simulation<O: Observer> {
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
     groups: Groups,
+    /// On which CPU the timers of a group were armed.
+    group_timer_cpus: Vec<[CpuId; 2]>,
+    /// Tasks that may have come to wait in a throttled queue, during the present input.
+    touched: Vec<TaskId>,
     /// Instances created so far, by definition.
     numbers: Vec<u32>,
     /// Tasks of the workload that have not ended.
@@ -159,6 +163,9 @@ impl<O: Observer> Simulation<O> {
         if workload.tasks[..own].iter().all(|spec| spec.instances == 0) {
             return Err(SimError::NothingToRun);
         }
+        if groups.has_limits(workload) && !kernel.queues.throttling.is_modelled() {
+            return Err(SchedError::ThrottlingNotModelled { build: kernel.build }.into());
+        }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
         let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
         for group in &groups.all[1..] {
@@ -176,7 +183,8 @@ impl<O: Observer> Simulation<O> {
         let timeline = compile_timeline(workload, machine, &groups, &sched)?;
         let cpu = Cpu { running: None, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
-            timers: Timers::new(ncpus, launchers.len()),
+            timers: Timers::new(ncpus, groups.all.len(), launchers.len()),
+            group_timer_cpus: vec![[CpuId(0); 2]; groups.all.len()],
             now: 0,
             params,
             objects: Objects::new(&workload.objects),
@@ -192,6 +200,7 @@ impl<O: Observer> Simulation<O> {
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
             groups,
+            touched: Vec::new(),
             numbers: vec![0; workload.tasks.len() + launchers.len()],
             alive: 0,
             launching: launchers.len(),
@@ -206,6 +215,11 @@ impl<O: Observer> Simulation<O> {
             programs,
             sched,
         };
+        for (index, group) in sim.groups.all.clone().into_iter().enumerate() {
+            if let Some(bandwidth) = group.bandwidth {
+                sim.input(Input::SetBandwidth { group: TgId::from_index(index), bandwidth });
+            }
+        }
         sim.boot(launchers.iter().map(|launcher| launcher.cpu));
         Ok(sim)
     }
@@ -270,6 +284,10 @@ impl<O: Observer> Simulation<O> {
         }
         match timer {
             Timer::Cpu(kind, cpu) => self.cpu_event(kind, cpu)?,
+            Timer::Group(group, timer) => {
+                let cpu = self.group_timer_cpus[group.index()][timer as usize];
+                self.interrupt(cpu, Input::GroupTimer { cpu, group, timer });
+            }
             Timer::Task(task) => self.expire(task),
             Timer::Timeline => self.change_from_outside(),
             Timer::Checker => self.check_conservation(),

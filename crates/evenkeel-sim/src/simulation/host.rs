@@ -23,6 +23,7 @@ impl<O: Observer> Simulation<O> {
             Kind::IdleEnter => self.enter_idle(cpu),
             Kind::WakeList => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::WakeList }),
             Kind::NohzKick => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::NohzKick }),
+            Kind::Unthrottle => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::Unthrottle }),
             Kind::Hrtick => self.interrupt(cpu, Input::Hrtick { cpu }),
             Kind::Tick => self.tick(cpu),
         }
@@ -36,6 +37,24 @@ impl<O: Observer> Simulation<O> {
         while let Some(action) = self.sched.poll() {
             self.apply(action);
         }
+        self.note_throttled();
+    }
+
+    /// Tells the meters which waiting tasks could not run anyway, because their groups are throttled.
+    fn note_throttled(&mut self) {
+        let (throttled, changed) = self.sched.observer_mut().0.take_throttles();
+        if throttled || !changed.is_empty() {
+            for cpu in changed {
+                let tasks = self.sched.tasks().iter().filter(|(_, state)| state.cpu == cpu);
+                self.touched.extend(tasks.map(|(task, _)| task));
+            }
+            for index in 0..self.touched.len() {
+                let task = self.touched[index];
+                let throttled = self.sched.throttled_hierarchy(self.sched.entity(task).cfs_rq);
+                self.meters.set_throttled(self.now, task, throttled);
+            }
+        }
+        self.touched.clear();
     }
 
     /// An interrupt on `cpu`: on its way out it serves a pending reschedule, after the softirq.
@@ -110,6 +129,7 @@ impl<O: Observer> Simulation<O> {
                 let kind = match kind {
                     IpiKind::NohzKick => Kind::NohzKick,
                     IpiKind::WakeList => Kind::WakeList,
+                    IpiKind::Unthrottle => Kind::Unthrottle,
                 };
                 self.timers.arm_by(Timer::Cpu(kind, to), self.now + delays.call_ipi);
             }
@@ -126,6 +146,10 @@ impl<O: Observer> Simulation<O> {
             }
             Action::HrtickStart { cpu, at } => {
                 self.timers.arm(Timer::Cpu(Kind::Hrtick, cpu), at + delays.hrtick);
+            }
+            Action::GroupTimer { cpu, group, timer, at } => {
+                self.group_timer_cpus[group.index()][timer as usize] = cpu;
+                self.timers.arm(Timer::Group(group, timer), at.max(self.now));
             }
             Action::Switched { cpu, prev, next } => self.switched(cpu, prev, next),
         }
@@ -162,6 +186,7 @@ impl<O: Observer> Simulation<O> {
                     Leaves::Runnable
                 }
             };
+            self.touched.push(task);
             (task, leaves)
         });
         self.meters.switched(self.now, cpu, leaves, next);
