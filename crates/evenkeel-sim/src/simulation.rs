@@ -9,6 +9,7 @@
 //! pending serves it on its way out, even if the interrupt sent for it is still under way.
 mod host;
 mod interpret;
+mod interrupts;
 mod outside;
 mod tasks;
 mod turn;
@@ -91,6 +92,8 @@ struct Instance {
 #[derive(Clone, Copy, Debug)]
 struct Cpu {
     running: Option<TaskId>,
+    /// The handlers of devices have it until then.
+    interrupted_until: Ns,
     /// Since when the running task's program goes on.
     burst_since: Ns,
     /// A tick has passed since it became idle.
@@ -153,6 +156,7 @@ impl<O: Observer> Simulation<O> {
     ) -> Result<Self, SimError> {
         let ncpus = machine.nr_cpus();
         let groups = Groups::new(workload)?;
+        interrupts::check(workload, ncpus, params.execution)?;
         let own = workload.tasks.len();
         let mut with_threads = workload.clone();
         if params.background {
@@ -181,9 +185,9 @@ impl<O: Observer> Simulation<O> {
             programs.initial.push(Change { allowed, ..Change::default() });
         }
         let timeline = compile_timeline(workload, machine, &groups, &sched)?;
-        let cpu = Cpu { running: None, burst_since: 0, idle_ticked: false };
+        let cpu = Cpu { running: None, interrupted_until: 0, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
-            timers: Timers::new(ncpus, groups.all.len(), launchers.len()),
+            timers: Timers::new(ncpus, groups.all.len(), workload.interrupts.len(), launchers.len()),
             group_timer_cpus: vec![[CpuId(0); 2]; groups.all.len()],
             now: 0,
             params,
@@ -227,6 +231,9 @@ impl<O: Observer> Simulation<O> {
     /// Starts ticks, checker and timeline, and lets each launcher's CPU fork its launcher.
     fn boot(&mut self, launcher_cpus: impl Iterator<Item = CpuId>) {
         self.timers.arm(Timer::Checker, conservation::CHECK_EVERY);
+        for (index, source) in self.workload.interrupts.iter().enumerate() {
+            self.timers.arm(Timer::Device(index as u32), source.start);
+        }
         if let Some(&(at, ..)) = self.timeline.first() {
             self.timers.arm(Timer::Timeline, at);
         }
@@ -284,8 +291,12 @@ impl<O: Observer> Simulation<O> {
         }
         match timer {
             Timer::Cpu(kind, cpu) => self.cpu_event(kind, cpu)?,
+            Timer::Device(index) => self.device(index as usize),
             Timer::Group(group, timer) => {
                 let cpu = self.group_timer_cpus[group.index()][timer as usize];
+                if self.waits_for_handler(cpu, Timer::Group(group, timer)) {
+                    return Ok(());
+                }
                 self.interrupt(cpu, Input::GroupTimer { cpu, group, timer });
             }
             Timer::Task(task) => self.expire(task),

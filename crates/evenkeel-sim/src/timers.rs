@@ -161,6 +161,8 @@ pub enum Timer {
     Timeline,
     /// The checker of work conservation looks.
     Checker,
+    /// A device interrupts.
+    Device(u32),
     /// A timer of a limited task group expires.
     Group(TgId, GroupTimer),
     /// A task's own timer expires.
@@ -178,6 +180,8 @@ pub struct Timers {
     kind_bits: u32,
     /// How many task groups there are.
     groups: usize,
+    /// How many devices.
+    devices: usize,
     /// The time of the event that is being processed.
     now: Ns,
     /// Slots due `now` that are not in the tree, highest first.
@@ -185,11 +189,11 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// The queue of a machine with `ncpus` CPUs and `groups` task groups, and room for `tasks` tasks at first.
-    pub fn new(ncpus: usize, groups: usize, tasks: usize) -> Self {
+    /// The queue of a machine with `ncpus` CPUs, `groups` task groups and `devices` that interrupt, and room for `tasks` tasks at first.
+    pub fn new(ncpus: usize, groups: usize, devices: usize, tasks: usize) -> Self {
         let kind_bits = ncpus.next_power_of_two().ilog2();
-        let slots = (KINDS.len() << kind_bits) + 2 + 2 * groups + tasks;
-        Self { tree: Tournament::new(slots), kind_bits, groups, now: 0, due: Vec::new() }
+        let slots = (KINDS.len() << kind_bits) + 2 + 2 * groups + devices + tasks;
+        Self { tree: Tournament::new(slots), kind_bits, groups, devices, now: 0, due: Vec::new() }
     }
 
     /// Makes room for tasks below `tasks`.
@@ -280,6 +284,10 @@ impl Timers {
     }
 
     fn first_task(&self) -> usize {
+        self.first_device() + self.devices
+    }
+
+    fn first_device(&self) -> usize {
         self.fixed() + 2 + 2 * self.groups
     }
 
@@ -290,6 +298,7 @@ impl Timers {
             Timer::Timeline => self.fixed(),
             Timer::Checker => self.fixed() + 1,
             Timer::Group(group, timer) => self.fixed() + 2 + 2 * group.index() + timer as usize,
+            Timer::Device(index) => self.first_device() + index as usize,
             Timer::Task(task) => self.first_task() + task.index(),
         }
     }
@@ -304,7 +313,10 @@ impl Timers {
             Some(0) => Timer::Timeline,
             Some(1) => Timer::Checker,
             Some(other) => match (other - 2).checked_sub(2 * self.groups) {
-                Some(task) => Timer::Task(TaskId(task as u32)),
+                Some(other) => match other.checked_sub(self.devices) {
+                    Some(task) => Timer::Task(TaskId(task as u32)),
+                    None => Timer::Device(other as u32),
+                },
                 None => {
                     let timer = if other % 2 == 0 { GroupTimer::Period } else { GroupTimer::Slack };
                     Timer::Group(TgId::from_index(other / 2 - 1), timer)
@@ -376,7 +388,7 @@ mod tests {
         fn what_is_due_at_once_keeps_the_order_of_slots(
             ops in prop::collection::vec((0usize..26, prop::option::of(0u64..3), any::<bool>()), 1..200),
         ) {
-            let mut timers = Timers::new(2, 3, 8);
+            let mut timers = Timers::new(2, 3, 2, 8);
             let mut model = Model::default();
             for (slot, delay, pop) in ops {
                 let timer = timers.timer(slot);
@@ -400,9 +412,9 @@ mod tests {
 
     #[test]
     fn every_slot_names_its_timer_and_kinds_keep_their_order() {
-        let timers = Timers::new(3, 3, 2);
+        let timers = Timers::new(3, 3, 2, 2);
         let last = timers.slot(Timer::Task(TaskId(1)));
-        assert_eq!(last, KINDS.len() * 4 + 3, "room for 4 CPUs");
+        assert_eq!(last, KINDS.len() * 4 + 11, "room for 4 CPUs, 2 timers, 3 groups, 2 devices and 2 tasks");
         for slot in 0..=last {
             assert_eq!(timers.slot(timers.timer(slot)), slot);
         }
@@ -424,7 +436,7 @@ mod tests {
 
     #[test]
     fn an_earlier_time_is_kept_by_arm_by() {
-        let mut timers = Timers::new(1, 3, 0);
+        let mut timers = Timers::new(1, 3, 2, 0);
         let timer = Timer::Cpu(Kind::Resched, CpuId(0));
         timers.arm_by(timer, 10);
         timers.arm_by(timer, 20);

@@ -57,6 +57,8 @@ pub struct CpuTimes {
     pub busy: Ns,
     /// Time no task ran.
     pub idle: Ns,
+    /// Time the handlers of devices took, part of the others.
+    pub stolen: Ns,
     /// Idle periods that have begun, the one at the start included.
     pub idle_periods: u64,
     /// Switches to a task or to idle.
@@ -365,6 +367,11 @@ impl Meters {
     #[inline]
     pub(crate) fn task(&mut self, task: TaskId) -> &mut TaskTimes {
         &mut self.tasks[task.index()].times
+    }
+
+    /// The handler of a device takes this long.
+    pub(crate) fn stolen(&mut self, cpu: CpuId, span: Ns) {
+        self.cpus[cpu.index()].times.stolen += span;
     }
 
     /// A tick of `cpu`.

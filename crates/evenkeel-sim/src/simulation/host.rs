@@ -12,6 +12,9 @@ use evenkeel::time::Ns;
 
 impl<O: Observer> Simulation<O> {
     pub(super) fn cpu_event(&mut self, kind: Kind, cpu: CpuId) -> Result<(), SimError> {
+        if self.waits_for_handler(cpu, Timer::Cpu(kind, cpu)) {
+            return Ok(());
+        }
         match kind {
             Kind::Burst => return self.run_program(cpu),
             Kind::Softirq => {
@@ -209,7 +212,8 @@ impl<O: Observer> Simulation<O> {
         let mut waiting: Vec<Vec<(TaskId, &CpuMask)>> = vec![Vec::new(); self.cpus.len()];
         for (task, state) in self.sched.tasks().iter() {
             let instance = &self.instances[task.index()];
-            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead);
+            let throttled = self.sched.throttled_hierarchy(self.sched.entity(task).cfs_rq);
+            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead) && !throttled;
             if waits && self.cpus[state.cpu.index()].running != Some(task) {
                 waiting[state.cpu.index()].push((task, &instance.allowed));
             }

@@ -114,6 +114,9 @@ impl<O: Observer> Simulation<O> {
     /// A task's timer expires: an interrupt on the CPU where it was armed.
     pub(super) fn expire(&mut self, task: TaskId) {
         let cpu = self.instances[task.index()].timer_cpu;
+        if self.waits_for_handler(cpu, Timer::Task(task)) {
+            return;
+        }
         let input = self.wake(cpu, task, WakeContext { interrupt: true, sync: false });
         self.interrupt(cpu, input);
     }
