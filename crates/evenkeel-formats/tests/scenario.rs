@@ -472,6 +472,29 @@ fn interrupt_sources_name_their_cpus_and_times() {
         ["cpu = 0\nevery = \"1ms\"", "cpu = 0\nevery = \"1ms\"\nrun = \"1ms\"", "cpus = 0", "cpu = \"all\""]
             .map(|lines| read(&irq(lines), "s.toml").expect_err(lines).to_string());
     expect![[r#"
+        [[irq]] has no `run`
+         --> s.toml:4:1
+          |
+        4 | [[irq]]
+          | ^^^^^^^ expected `run = "100us"`
+
+        `run` is the text "1ms"
+         --> s.toml:7:7
+          |
+        7 | run = "1ms"
+          |       ^^^^^ expected less than `every`, or the CPU would do nothing else
+
+        unknown key `cpus` in [[irq]]
+         --> s.toml:5:1
+          |
+        5 | cpus = 0
+          | ^^^^ expected a key of an interrupt source; did you mean `cpu`?
+
+        `all` in [[irq]]
+         --> s.toml:5:7
+          |
+        5 | cpu = "all"
+          |       ^^^^^ expected the CPUs, such as "0-3"
     "#]]
     .assert_eq(&(errors.join("\n\n") + "\n"));
     let beyond = workload(&irq("cpu = 4\nevery = \"1ms\"\nrun = \"1us\""));

@@ -370,7 +370,7 @@ impl<O: Observer> Sched<O> {
         let clock = self.rqs[cpu.index()].clock;
         let bandwidth = &mut self.queues[id.index()].bandwidth;
         (bandwidth.throttled, bandwidth.since) = (true, clock);
-        self.emit(|_| Event::Throttle { cpu, group });
+        self.emit_always(Event::Throttle { cpu, group });
         true
     }
 
@@ -435,7 +435,7 @@ impl<O: Observer> Sched<O> {
             }
         }
         self.put_back_above(id);
-        self.emit(|_| Event::Unthrottle { cpu, group });
+        self.emit_always(Event::Unthrottle { cpu, group });
         if self.rqs[cpu.index()].curr.is_none() && self.root(cpu).nr_running > 0 {
             self.resched_curr(cpu, cpu);
         }

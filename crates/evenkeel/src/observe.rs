@@ -275,7 +275,8 @@ pub enum Event {
 pub trait Observer {
     /// Whether events are wanted at all; `false` removes their cost.
     const ON: bool;
-    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], so that the others need not be made.
+    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], [`Event::Throttle`] and
+    /// [`Event::Unthrottle`], so that the others need not be made.
     const EVERYTHING: bool = Self::ON;
     /// Something happened at `now` (ns since the start).
     fn event(&mut self, now: Ns, event: &Event);

@@ -436,9 +436,9 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// Tells the observer of a change of CPU, which is wanted more often than the rest.
+    /// Tells the observer of a change of CPU, or that a group is throttled, which is wanted more often than the rest.
     #[inline]
-    pub(crate) fn emit_migration(&mut self, event: Event) {
+    pub(crate) fn emit_always(&mut self, event: Event) {
         if O::ON {
             self.observer.event(self.now - BOOT_NS, &event);
         }
