@@ -189,6 +189,11 @@ pub fn check_against(workload: &Workload, ncpus: u32) -> Result<(), InputError> 
             }
         }
     }
+    for source in &workload.interrupts {
+        if let Some(&cpu) = source.cpus.iter().find(|&&cpu| cpu >= ncpus) {
+            return Err(beyond_machine(workload, cpu, ncpus, source.origin));
+        }
+    }
     for entry in &workload.timeline {
         match &entry.change {
             Change::SetAttributes { attributes, .. } => check_attributes(attributes, entry.origin)?,

@@ -460,6 +460,48 @@ fn a_group_that_is_not_declared_among_others_is_odd() {
 }
 
 #[test]
+fn interrupt_sources_name_their_cpus_and_times() {
+    let task = with_task("run = \"1ms\"");
+    let irq = |lines: &str| format!("{task}[[irq]]\n{lines}\n");
+    let source = &workload(&irq("cpu = \"0-2\"\nevery = \"1ms\"\nrun = \"100us\"")).interrupts[0];
+    assert_eq!(
+        (&source.cpus[..], source.every, source.run, source.start),
+        (&[0, 1, 2][..], MS, 100 * US, MS)
+    );
+    let errors =
+        ["cpu = 0\nevery = \"1ms\"", "cpu = 0\nevery = \"1ms\"\nrun = \"1ms\"", "cpus = 0", "cpu = \"all\""]
+            .map(|lines| read(&irq(lines), "s.toml").expect_err(lines).to_string());
+    expect![[r#"
+        [[irq]] has no `run`
+         --> s.toml:4:1
+          |
+        4 | [[irq]]
+          | ^^^^^^^ expected `run = "100us"`
+
+        `run` is the text "1ms"
+         --> s.toml:7:7
+          |
+        7 | run = "1ms"
+          |       ^^^^^ expected less than `every`, or the CPU would do nothing else
+
+        unknown key `cpus` in [[irq]]
+         --> s.toml:5:1
+          |
+        5 | cpus = 0
+          | ^^^^ expected a key of an interrupt source; did you mean `cpu`?
+
+        `all` in [[irq]]
+         --> s.toml:5:7
+          |
+        5 | cpu = "all"
+          |       ^^^^^ expected the CPUs, such as "0-3"
+    "#]]
+    .assert_eq(&(errors.join("\n\n") + "\n"));
+    let beyond = workload(&irq("cpu = 4\nevery = \"1ms\"\nrun = \"1us\""));
+    assert!(checks::check_against(&beyond, 4).unwrap_err().to_string().starts_with("CPU 4 does not exist"));
+}
+
+#[test]
 fn operations_know_where_they_were_written() {
     let workload = workload(&with_task("work = [\n  \"run 1ms\", 'sleep 2ms',\n]"));
     let phase = &workload.tasks[0].program.phases[0];

@@ -138,6 +138,17 @@ impl Groups {
         self.clone().apply(group, settings, blame, origin)
     }
 
+    /// Whether CPU time is ever limited.
+    pub(crate) fn has_limits(&self, workload: &Workload) -> bool {
+        let changes = workload.timeline.iter().any(|entry| match &entry.change {
+            Change::SetGroup { settings, .. } => {
+                settings.bandwidth.is_some_and(|limit| limit.quota.is_some())
+            }
+            Change::SetAttributes { .. } | Change::Tune(_) | Change::Domain { .. } => false,
+        });
+        changes || self.all.iter().any(|group| group.bandwidth.is_some())
+    }
+
     fn apply(
         &mut self,
         id: TgId,
@@ -147,9 +158,6 @@ impl Groups {
     ) -> Result<(), SimError> {
         if let Some(fault) = settings.bandwidth.and_then(|bandwidth| bandwidth.fault()) {
             return Err(blame.invalid(origin, fault));
-        }
-        if settings.bandwidth.is_some_and(|bandwidth| bandwidth.quota.is_some()) {
-            return Err(blame.unsupported(origin, "a limit of CPU time"));
         }
         let group = &mut self.all[id.index()];
         group.shares = settings.share.map_or(group.shares, |share| share.full_resolution());

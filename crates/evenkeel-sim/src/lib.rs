@@ -35,7 +35,7 @@
 //! * [`digest`]: a fingerprint of a run. [`schedstat`]: the counters as `/proc/schedstat` prints them.
 //!
 //! This crate reads no files and knows no file format. Not simulated: frequency changes, idle states with exit
-//! latencies, time spent in interrupts, memory; and whatever the scheduler crate does not model. A workload that needs
+//! latencies, memory; and whatever the scheduler crate does not model. A workload that needs
 //! something of that is refused with a [`SimError`] that says where it was written.
 pub mod background;
 pub mod digest;

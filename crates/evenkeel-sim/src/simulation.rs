@@ -9,6 +9,7 @@
 //! pending serves it on its way out, even if the interrupt sent for it is still under way.
 mod host;
 mod interpret;
+mod interrupts;
 mod outside;
 mod tasks;
 mod turn;
@@ -23,12 +24,12 @@ use crate::program::{Change, Program, Programs};
 use crate::timers::{Kind, Timer, Timers};
 use crate::turns::Execution;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::FairPolicy;
+use evenkeel::io::{FairPolicy, Input};
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::rng::Rng;
-use evenkeel::sched::{Params, Sched};
+use evenkeel::sched::{Params, Sched, SchedError};
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel::workload::{SpecId, Workload};
@@ -91,6 +92,8 @@ struct Instance {
 #[derive(Clone, Copy, Debug)]
 struct Cpu {
     running: Option<TaskId>,
+    /// The handlers of devices have it until then.
+    interrupted_until: Ns,
     /// Since when the running task's program goes on.
     burst_since: Ns,
     /// A tick has passed since it became idle.
@@ -119,6 +122,10 @@ pub struct Simulation<O: Observer> {
     all: Arc<CpuMask>,
     unbound: Arc<CpuMask>,
     groups: Groups,
+    /// On which CPU the timers of a group were armed.
+    group_timer_cpus: Vec<[CpuId; 2]>,
+    /// Tasks that may have come to wait in a throttled queue, during the present input.
+    touched: Vec<TaskId>,
     /// Instances created so far, by definition.
     numbers: Vec<u32>,
     /// Tasks of the workload that have not ended.
@@ -149,6 +156,7 @@ impl<O: Observer> Simulation<O> {
     ) -> Result<Self, SimError> {
         let ncpus = machine.nr_cpus();
         let groups = Groups::new(workload)?;
+        interrupts::check(workload, ncpus, params.execution)?;
         let own = workload.tasks.len();
         let mut with_threads = workload.clone();
         if params.background {
@@ -158,6 +166,9 @@ impl<O: Observer> Simulation<O> {
         let mut programs = Programs::compile(workload, machine, &groups)?;
         if workload.tasks[..own].iter().all(|spec| spec.instances == 0) {
             return Err(SimError::NothingToRun);
+        }
+        if groups.has_limits(workload) && !kernel.queues.throttling.is_modelled() {
+            return Err(SchedError::ThrottlingNotModelled { build: kernel.build }.into());
         }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
         let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
@@ -174,9 +185,10 @@ impl<O: Observer> Simulation<O> {
             programs.initial.push(Change { allowed, ..Change::default() });
         }
         let timeline = compile_timeline(workload, machine, &groups, &sched)?;
-        let cpu = Cpu { running: None, burst_since: 0, idle_ticked: false };
+        let cpu = Cpu { running: None, interrupted_until: 0, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
-            timers: Timers::new(ncpus, launchers.len()),
+            timers: Timers::new(ncpus, groups.all.len(), workload.interrupts.len(), launchers.len()),
+            group_timer_cpus: vec![[CpuId(0); 2]; groups.all.len()],
             now: 0,
             params,
             objects: Objects::new(&workload.objects),
@@ -192,6 +204,7 @@ impl<O: Observer> Simulation<O> {
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
             groups,
+            touched: Vec::new(),
             numbers: vec![0; workload.tasks.len() + launchers.len()],
             alive: 0,
             launching: launchers.len(),
@@ -206,6 +219,11 @@ impl<O: Observer> Simulation<O> {
             programs,
             sched,
         };
+        for (index, group) in sim.groups.all.clone().into_iter().enumerate() {
+            if let Some(bandwidth) = group.bandwidth {
+                sim.input(Input::SetBandwidth { group: TgId::from_index(index), bandwidth });
+            }
+        }
         sim.boot(launchers.iter().map(|launcher| launcher.cpu));
         Ok(sim)
     }
@@ -213,6 +231,9 @@ impl<O: Observer> Simulation<O> {
     /// Starts ticks, checker and timeline, and lets each launcher's CPU fork its launcher.
     fn boot(&mut self, launcher_cpus: impl Iterator<Item = CpuId>) {
         self.timers.arm(Timer::Checker, conservation::CHECK_EVERY);
+        for (index, source) in self.workload.interrupts.iter().enumerate() {
+            self.timers.arm(Timer::Device(index as u32), source.start);
+        }
         if let Some(&(at, ..)) = self.timeline.first() {
             self.timers.arm(Timer::Timeline, at);
         }
@@ -270,6 +291,14 @@ impl<O: Observer> Simulation<O> {
         }
         match timer {
             Timer::Cpu(kind, cpu) => self.cpu_event(kind, cpu)?,
+            Timer::Device(index) => self.device(index as usize),
+            Timer::Group(group, timer) => {
+                let cpu = self.group_timer_cpus[group.index()][timer as usize];
+                if self.waits_for_handler(cpu, Timer::Group(group, timer)) {
+                    return Ok(());
+                }
+                self.interrupt(cpu, Input::GroupTimer { cpu, group, timer });
+            }
             Timer::Task(task) => self.expire(task),
             Timer::Timeline => self.change_from_outside(),
             Timer::Checker => self.check_conservation(),

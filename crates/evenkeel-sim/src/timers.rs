@@ -6,7 +6,8 @@
 //! tasks, 2048 leaves and 11 levels, of which most updates visit three or four.
 //!
 //! **Order at equal times is the order of the slots**, lowest first; [`Kind`] says why they are laid out as they are.
-use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::ids::{CpuId, TaskId, TgId};
+use evenkeel::io::GroupTimer;
 use evenkeel::time::Ns;
 
 /// The time of a slot that is not armed.
@@ -131,12 +132,14 @@ pub enum Kind {
     NohzKick,
     /// The timer that ends slices.
     Hrtick,
+    /// The interrupt that lets throttled queues go on arrives.
+    Unthrottle,
     /// The scheduler tick.
     Tick,
 }
 
 /// All kinds, in slot order.
-pub(crate) const KINDS: [Kind; 9] = [
+pub(crate) const KINDS: [Kind; 10] = [
     Kind::Softirq,
     Kind::IdleEnter,
     Kind::Resched,
@@ -145,6 +148,7 @@ pub(crate) const KINDS: [Kind; 9] = [
     Kind::WakeList,
     Kind::NohzKick,
     Kind::Hrtick,
+    Kind::Unthrottle,
     Kind::Tick,
 ];
 
@@ -157,11 +161,15 @@ pub enum Timer {
     Timeline,
     /// The checker of work conservation looks.
     Checker,
+    /// A device interrupts.
+    Device(u32),
+    /// A timer of a limited task group expires.
+    Group(TgId, GroupTimer),
     /// A task's own timer expires.
     Task(TaskId),
 }
 
-/// The event queue of a machine: [`Tournament`] with slots by CPU and kind, then the two of the run, then tasks.
+/// The event queue of a machine: [`Tournament`] with slots by CPU and kind, then the two of the run, then groups, then tasks.
 ///
 /// Much of what is armed is due at once (softirqs, reschedules of the own CPU, programs that go on): that is kept aside
 /// in a short sorted list, which spares the tree two updates for each.
@@ -170,6 +178,10 @@ pub struct Timers {
     tree: Tournament,
     /// There are `2^kind_bits` slots of each kind: the number of CPUs, rounded up to a power of two.
     kind_bits: u32,
+    /// How many task groups there are.
+    groups: usize,
+    /// How many devices.
+    devices: usize,
     /// The time of the event that is being processed.
     now: Ns,
     /// Slots due `now` that are not in the tree, highest first.
@@ -177,11 +189,11 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// The queue of a machine with `ncpus` CPUs and room for `tasks` tasks at first.
-    pub fn new(ncpus: usize, tasks: usize) -> Self {
+    /// The queue of a machine with `ncpus` CPUs, `groups` task groups and `devices` that interrupt, and room for `tasks` tasks at first.
+    pub fn new(ncpus: usize, groups: usize, devices: usize, tasks: usize) -> Self {
         let kind_bits = ncpus.next_power_of_two().ilog2();
-        let slots = (KINDS.len() << kind_bits) + 2 + tasks;
-        Self { tree: Tournament::new(slots), kind_bits, now: 0, due: Vec::new() }
+        let slots = (KINDS.len() << kind_bits) + 2 + 2 * groups + devices + tasks;
+        Self { tree: Tournament::new(slots), kind_bits, groups, devices, now: 0, due: Vec::new() }
     }
 
     /// Makes room for tasks below `tasks`.
@@ -272,7 +284,11 @@ impl Timers {
     }
 
     fn first_task(&self) -> usize {
-        self.fixed() + 2
+        self.first_device() + self.devices
+    }
+
+    fn first_device(&self) -> usize {
+        self.fixed() + 2 + 2 * self.groups
     }
 
     #[inline]
@@ -281,6 +297,8 @@ impl Timers {
             Timer::Cpu(kind, cpu) => ((kind as usize) << self.kind_bits) + cpu.index(),
             Timer::Timeline => self.fixed(),
             Timer::Checker => self.fixed() + 1,
+            Timer::Group(group, timer) => self.fixed() + 2 + 2 * group.index() + timer as usize,
+            Timer::Device(index) => self.first_device() + index as usize,
             Timer::Task(task) => self.first_task() + task.index(),
         }
     }
@@ -294,7 +312,16 @@ impl Timers {
             }
             Some(0) => Timer::Timeline,
             Some(1) => Timer::Checker,
-            Some(task) => Timer::Task(TaskId((task - 2) as u32)),
+            Some(other) => match (other - 2).checked_sub(2 * self.groups) {
+                Some(other) => match other.checked_sub(self.devices) {
+                    Some(task) => Timer::Task(TaskId(task as u32)),
+                    None => Timer::Device(other as u32),
+                },
+                None => {
+                    let timer = if other % 2 == 0 { GroupTimer::Period } else { GroupTimer::Slack };
+                    Timer::Group(TgId::from_index(other / 2 - 1), timer)
+                }
+            },
         }
     }
 }
@@ -361,7 +388,7 @@ mod tests {
         fn what_is_due_at_once_keeps_the_order_of_slots(
             ops in prop::collection::vec((0usize..26, prop::option::of(0u64..3), any::<bool>()), 1..200),
         ) {
-            let mut timers = Timers::new(2, 8);
+            let mut timers = Timers::new(2, 3, 2, 8);
             let mut model = Model::default();
             for (slot, delay, pop) in ops {
                 let timer = timers.timer(slot);
@@ -385,9 +412,9 @@ mod tests {
 
     #[test]
     fn every_slot_names_its_timer_and_kinds_keep_their_order() {
-        let timers = Timers::new(3, 2);
+        let timers = Timers::new(3, 3, 2, 2);
         let last = timers.slot(Timer::Task(TaskId(1)));
-        assert_eq!(last, KINDS.len() * 4 + 3, "room for 4 CPUs");
+        assert_eq!(last, KINDS.len() * 4 + 11, "room for 4 CPUs, 2 timers, 3 groups, 2 devices and 2 tasks");
         for slot in 0..=last {
             assert_eq!(timers.slot(timers.timer(slot)), slot);
         }
@@ -409,7 +436,7 @@ mod tests {
 
     #[test]
     fn an_earlier_time_is_kept_by_arm_by() {
-        let mut timers = Timers::new(1, 0);
+        let mut timers = Timers::new(1, 3, 2, 0);
         let timer = Timer::Cpu(Kind::Resched, CpuId(0));
         timers.arm_by(timer, 10);
         timers.arm_by(timer, 20);

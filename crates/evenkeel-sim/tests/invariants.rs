@@ -9,8 +9,8 @@ use evenkeel::rng::Rng;
 use evenkeel::time::{MS, US};
 use evenkeel::topology::Machine;
 use evenkeel::workload::{
-    Attributes, Change, GroupSettings, GroupShare, GroupSpec, Object, ObjectId, ObjectKind, Op, Phase,
-    Policy, Program, Repeat, SpecId, TaskSpec, TimelineEntry, Workload,
+    Attributes, Bandwidth, Change, GroupSettings, GroupShare, GroupSpec, Object, ObjectId, ObjectKind, Op,
+    Phase, Policy, Program, Repeat, SpecId, TaskSpec, TimelineEntry, Workload,
 };
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::{SimParams, Simulation};
@@ -21,11 +21,22 @@ fn share(rng: &mut Rng) -> Option<GroupShare> {
     Some(GroupShare::Weight([1, 10, 100, 300, 10_000][rng.below(5) as usize]))
 }
 
+/// A tight limit, on kernels that have them.
+fn bandwidth(rng: &mut Rng, limits: bool) -> Option<Bandwidth> {
+    let limit = Bandwidth {
+        quota: [None, Some(MS), Some(3 * MS), Some(20 * MS)][rng.below(4) as usize],
+        period: [5, 10, 100][rng.below(3) as usize] * MS,
+        burst: 0,
+    };
+    Some(limit).filter(|_| limits)
+}
+
 /// Two declared groups; the others are made because tasks name them.
-fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
+fn groups(rng: &mut Rng, limits: bool) -> Vec<GroupSpec> {
     let idle = GroupSettings { idle: Some(true), ..GroupSettings::default() };
-    let weighted = GroupSettings { share: share(rng), ..GroupSettings::default() };
-    [("/idle", idle), ("/a/b", weighted)]
+    let weighted = GroupSettings { share: share(rng), bandwidth: bandwidth(rng, limits), idle: None };
+    let limited = GroupSettings { bandwidth: bandwidth(rng, limits), ..GroupSettings::default() };
+    [("/idle", idle), ("/a/b", weighted), ("/a", limited)]
         .map(|(path, settings)| GroupSpec { path: path.into(), settings, origin: None })
         .into()
 }
@@ -88,7 +99,7 @@ fn op(rng: &mut Rng, ncpus: u32) -> Op {
     }
 }
 
-fn workload(rng: &mut Rng, ncpus: u32) -> Workload {
+fn workload(rng: &mut Rng, ncpus: u32, limits: bool) -> Workload {
     let object = |name: &str, kind| Object { name: name.into(), kind };
     let objects = vec![
         object("sem", ObjectKind::Semaphore { initial: 1 }),
@@ -140,12 +151,12 @@ fn workload(rng: &mut Rng, ncpus: u32) -> Workload {
         at: u64::from(i) * 30 * MS + 1,
         change: Change::SetGroup {
             path: "/a/b".into(),
-            settings: GroupSettings { share: share(rng), ..GroupSettings::default() },
+            settings: GroupSettings { share: share(rng), bandwidth: bandwidth(rng, limits), idle: None },
         },
         origin: None,
     });
     timeline.extend(changes);
-    let groups = groups(rng);
+    let groups = groups(rng, limits);
     let autogroup = rng.below(4) == 0;
     Workload { name: "random".into(), tasks, objects, timeline, groups, autogroup, ..Workload::default() }
 }
@@ -153,11 +164,12 @@ fn workload(rng: &mut Rng, ncpus: u32) -> Workload {
 fn run(case: u64, check: bool) -> String {
     let mut rng = Rng::new(case, 7);
     let machine = machine(&mut rng);
-    let workload = workload(&mut rng, machine.nr_cpus() as u32);
     let params = SimParams { seed: case, ..SimParams::default() };
     // Every other case the default kernel, the others in turn.
     let runs: Vec<_> = ALL.into_iter().filter(|kernel| kernel.runs).collect();
     let kernel = if case.is_multiple_of(2) { DEFAULT } else { runs[(case / 2) as usize % runs.len()] };
+    let limits = kernel.queues.throttling.is_modelled();
+    let workload = workload(&mut rng, machine.nr_cpus() as u32, limits);
     let mut sim = Simulation::new(&machine, kernel, &workload, params, Digest::default()).unwrap();
     while sim.now() < 150 * MS && sim.step().unwrap() {
         if check {

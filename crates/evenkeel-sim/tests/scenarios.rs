@@ -8,7 +8,7 @@ use evenkeel::kernels::V6_12_117;
 use evenkeel::observe::Silent;
 use evenkeel::time::{MS, Ns, SEC, US};
 use evenkeel::topology::Machine;
-use evenkeel::workload::{Attributes, Change, SpecId, TimelineEntry};
+use evenkeel::workload::{Attributes, Change, InterruptSource, SpecId, TimelineEntry};
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::metrics::TaskResult;
 use evenkeel_sim::schedstat::schedstat;
@@ -451,4 +451,36 @@ fn yielding_lets_the_other_go_first() {
     let end = |name| task(&result, name).times.ended.unwrap();
     assert!(end("b") < end("a"));
     assert_eq!(task(&result, "a").times.involuntary_switches, 1);
+}
+
+#[test]
+fn interrupts_take_time_from_whoever_runs_and_hold_everything_else_up() {
+    let mut workload = workload(
+        "long cpus 0: run 10ms
+         spin cpus 1: spin 10ms
+         timer cpus 0 delay 5050us: run 1us",
+    );
+    let source = |cpus: &[u32], every, run, start| InterruptSource {
+        cpus: cpus.into(),
+        every,
+        run,
+        start,
+        ..InterruptSource::default()
+    };
+    // The first handler that CPU 0 meets is at work when the timer expires, and until 50 us later.
+    workload.interrupts = vec![source(&[0], MS, 100 * US, MS), source(&[1], 3 * MS, MS, 9_500 * US)];
+    let params = SimParams { fork_cost: 0, ..SimParams::default() };
+    let machine = Machine::regular(1, 1, 2, 1, false);
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Switches::default()).unwrap();
+    sim.run_until(100 * MS).unwrap();
+    let result = sim.result();
+    let times = |name: &str| &result.tasks.iter().find(|task| task.name == name).unwrap().times;
+    // 1 ms at first, then 0.9 ms of every one, would be done at 11 ms, but for the microsecond of the other task.
+    assert_eq!(times("long").run, 10 * MS + 11 * 100 * US);
+    // It starts when the interrupt of its fork arrives, after 1 us, and would be done after 10 ms, while the handler has the
+    // CPU until 10.5 ms.
+    assert_eq!(times("spin").run, 10_500 * US - US);
+    let arrival = sim.observer().0.iter().find(|switch| switch.0 > 5 * MS && switch.1 == 0).unwrap().0;
+    assert_eq!(arrival, 5_100 * US, "a timer waits for the end of the handler");
+    assert_eq!(result.cpus[0].stolen, 11 * 100 * US, "then everything has ended");
 }

@@ -86,8 +86,10 @@ impl<O: Observer> Sched<O> {
         let count = queued.len() as u32;
         assert_eq!(rq.cfs_tasks.len(), count, "CPU {cpu}: length of the task list");
         let stopper = u32::from(!rq.stop_works.is_empty());
-        assert_eq!(rq.nr_running, count + stopper, "CPU {cpu}: rq.nr_running");
-        assert_eq!(self.root(cpu).h_nr_queued, count, "CPU {cpu}: tasks below the root queue");
+        let stopped = |task: &&TaskId| self.throttled_hierarchy(self.entity(**task).cfs_rq);
+        let throttled = queued.iter().filter(stopped).count() as u32;
+        assert_eq!(rq.nr_running, count - throttled + stopper, "CPU {cpu}: rq.nr_running");
+        assert_eq!(self.root(cpu).h_nr_queued, count - throttled, "CPU {cpu}: tasks below the root queue");
         let delayed = queued.iter().filter(|task| self.entity(**task).sched_delayed);
         let util_est: u64 = queued
             .iter()
@@ -105,7 +107,7 @@ impl<O: Observer> Sched<O> {
             level = entity.parent;
         }
         if rq.curr.is_none() && !rq.need_resched {
-            assert_eq!(count, 0, "CPU {cpu} is idle although {count} tasks are queued");
+            assert_eq!(count, throttled, "CPU {cpu} is idle although {count} tasks are queued");
         }
     }
 
@@ -149,9 +151,30 @@ impl<O: Observer> Sched<O> {
         let key = |se: &SeId| entity(se).vruntime.wrapping_sub(queue.zero_vruntime) as i64;
         let keys: i64 = waiting.iter().map(|se| key(se) * queue.mean_weight(entity(se)) as i64).sum();
         assert_eq!(queue.avg_vruntime, keys, "{id:?}: sum of keys");
+        self.check_throttling(id);
         self.check_lag(id, &members);
         for se in &members {
             self.check_bounds(*se);
+        }
+    }
+
+    /// A throttled queue is on no other, its pool knows it, and everything below knows too.
+    fn check_throttling(&self, id: QueueId) {
+        let queue = &self.queues[id.index()];
+        let mut throttled = 0;
+        let mut level = Some(id);
+        while let Some(id) = level {
+            let queue = &self.queues[id.index()];
+            throttled += u32::from(queue.bandwidth.throttled);
+            level = queue.owner.map(|owner| self.entities[owner.index()].cfs_rq);
+        }
+        assert_eq!(queue.bandwidth.throttle_count, throttled, "{id:?}: throttled queues up to the root");
+        assert!(throttled == 0 || !queue.on_list, "{id:?}: load that stands still is not decayed");
+        if queue.bandwidth.throttled {
+            let pool = self.groups[queue.group.index()].pool.as_ref().expect("a throttled group has a limit");
+            assert!(pool.throttled.contains(&id), "{id:?} is throttled and nobody knows");
+            let owner = queue.owner.expect("the root group has no limit");
+            assert!(!self.entities[owner.index()].on_rq, "{id:?} is throttled and competes");
         }
     }
 

@@ -4,6 +4,7 @@
 //! and so on up to the root queue of the CPU.
 //!
 //! In the kernel: `struct sched_entity`, `struct cfs_rq`. Specified in spec 2 §3.
+use crate::bandwidth::QueueBandwidth;
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::pelt::SchedAvg;
 use crate::queue_rules::VirtualTime;
@@ -153,6 +154,8 @@ pub struct CfsRq {
     pub avg: SchedAvg,
     /// What left while asleep.
     pub removed: Removed,
+    /// Its part in its group's limit of CPU time.
+    pub bandwidth: QueueBandwidth,
     /// Hierarchical load, computed at most once a jiffy.
     pub h_load: u64,
     /// When it was computed.
@@ -193,6 +196,7 @@ impl CfsRq {
             avg_load: 0,
             avg: SchedAvg::default(),
             removed: Removed::default(),
+            bandwidth: QueueBandwidth::new(),
             h_load: 0,
             last_h_load_update: 0,
             propagate: false,

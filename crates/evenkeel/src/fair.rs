@@ -91,6 +91,7 @@ impl<O: Observer> Sched<O> {
         }
         let mut flags_here = flags;
         let mut slice = None;
+        let mut throttled = false;
         let mut level = Some(self.tasks[task].se);
         while let Some(se) = level {
             if self.entities[se.index()].on_rq {
@@ -107,20 +108,29 @@ impl<O: Observer> Sched<O> {
             slice = self.min_slice(self.entities[se.index()].cfs_rq);
             self.add_counts(se, &mut counts);
             flags_here = Enqueue::WAKEUP;
-            level = self.entities[se.index()].parent;
+            level = self.above_unless_throttled(se, &mut throttled);
         }
         while let Some(se) = level {
             self.refresh_above(se, &mut slice);
             self.add_counts(se, &mut counts);
-            level = self.entities[se.index()].parent;
+            level = self.above_unless_throttled(se, &mut throttled);
         }
-        self.add_nr_running(cpu);
+        if !throttled {
+            self.add_nr_running(cpu);
+        }
         self.hrtick_update(cpu);
         let clock = self.rqs[cpu.index()].clock;
         let p = &mut self.tasks[task];
         if !flags.contains(Enqueue::RESTORE) && p.last_queued == 0 {
             p.last_queued = clock;
         }
+    }
+
+    /// The entity above, unless the queue it is on is throttled: what happens there concerns nobody above.
+    fn above_unless_throttled(&self, se: SeId, throttled: &mut bool) -> Option<SeId> {
+        let entity = &self.entities[se.index()];
+        *throttled |= self.queues[entity.cfs_rq.index()].bandwidth.throttled;
+        entity.parent.filter(|_| !*throttled)
     }
 
     fn add_counts(&mut self, se: SeId, counts: &mut Counts) {
@@ -218,6 +228,7 @@ impl<O: Observer> Sched<O> {
         let queued = counts.queued;
         let mut flags_here = flags;
         let mut slice = None;
+        let mut throttled = false;
         let mut level = Some(first);
         while let Some(se) = level {
             let id = self.entities[se.index()].cfs_rq;
@@ -229,7 +240,10 @@ impl<O: Observer> Sched<O> {
                 break;
             }
             self.sub_counts(se, &mut counts);
-            level = self.entities[se.index()].parent;
+            level = self.above_unless_throttled(se, &mut throttled);
+            if throttled {
+                break;
+            }
             if self.queues[id.index()].load_weight != 0 {
                 slice = self.min_slice(id);
                 if let Some(above) = level
@@ -244,9 +258,9 @@ impl<O: Observer> Sched<O> {
         while let Some(se) = level {
             self.refresh_above(se, &mut slice);
             self.sub_counts(se, &mut counts);
-            level = self.entities[se.index()].parent;
+            level = self.above_unless_throttled(se, &mut throttled);
         }
-        self.rqs[cpu.index()].nr_running -= queued;
+        self.rqs[cpu.index()].nr_running -= if throttled { 0 } else { queued };
         if !sched_idle_before && self.sched_idle_cpu(cpu) {
             self.rqs[cpu.index()].next_balance = self.jiffies();
         }
@@ -309,6 +323,10 @@ impl<O: Observer> Sched<O> {
             if queue.queued_curr(&self.entities).is_some() {
                 self.update_curr(id);
             }
+            if self.check_cfs_rq_runtime(id) {
+                id = QueueId(cpu.0);
+                continue;
+            }
             let se = self.queues[id.index()].pick_next_entity(&self.entities, PickMode::Full, &rules);
             let entity = &self.entities[se.index()];
             if entity.sched_delayed {
@@ -330,6 +348,8 @@ impl<O: Observer> Sched<O> {
         let mut level = Some(self.tasks[task].se);
         while let Some(se) = level {
             self.set_next_entity(se, picked);
+            // What runs must not find out at once that its new group has drawn nothing yet.
+            self.account_cfs_rq_runtime(self.entities[se.index()].cfs_rq, 0);
             level = self.entities[se.index()].parent;
         }
         self.update_misfit_status(cpu, Some(task));
@@ -415,6 +435,9 @@ impl<O: Observer> Sched<O> {
         }
         let rules = self.rules();
         let wakee = self.tasks[task].se;
+        if self.throttled_hierarchy(self.entities[wakee.index()].cfs_rq) {
+            return;
+        }
         if rules.features.contains(Features::NEXT_BUDDY)
             && !fork
             && !self.entities[wakee.index()].sched_delayed

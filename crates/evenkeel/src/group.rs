@@ -5,7 +5,8 @@
 //! second, equal task on another CPU each entity weighs 512.
 //!
 //! In the kernel: `calc_group_shares`, `update_cfs_group`, `reweight_entity`, `update_tg_load_avg`,
-//! `sched_create_group`. Specified in spec 2 §6.10, §9.6, §9.7, §14. Left out: quotas (`cpu.max`), autogroup.
+//! `sched_create_group`. Specified in spec 2 §6.10, §9.6, §9.7, §14. Limits of CPU time are in [`bandwidth`](crate::bandwidth).
+use crate::bandwidth::Pool;
 use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::load_avg::Membership;
@@ -38,6 +39,8 @@ pub struct TaskGroup {
     pub idle: bool,
     /// Load of all its queues.
     pub load_avg: u64,
+    /// Its limit of CPU time, if it ever had one.
+    pub pool: Option<Pool>,
     /// Its queue on each CPU.
     pub queues: Vec<QueueId>,
     /// Its entity on each CPU; empty for the root group.
@@ -52,6 +55,7 @@ impl TaskGroup {
             shares: DEFAULT_SHARES,
             idle: false,
             load_avg: 0,
+            pool: None,
             queues: (0..ncpus as u32).map(QueueId).collect(),
             entities: Vec::new(),
         }
@@ -133,6 +137,7 @@ impl<O: Observer> Sched<O> {
             shares: if idle { IDLE_SHARES } else { shares },
             idle,
             load_avg: 0,
+            pool: None,
             queues,
             entities: entities.clone(),
         });
@@ -171,7 +176,9 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn update_cfs_group(&mut self, se: SeId) {
         let Some(queue) = self.entities[se.index()].my_queue else { return };
         let queue = &self.queues[queue.index()];
-        if queue.load_weight == 0 && self.rules.queues.empty_group_keeps_weight {
+        if (queue.load_weight == 0 && self.rules.queues.empty_group_keeps_weight)
+            || queue.bandwidth.throttle_count > 0
+        {
             return;
         }
         let tg = &self.groups[queue.group.index()];
@@ -302,9 +309,10 @@ impl<O: Observer> Sched<O> {
             sched.update_load_avg(se, Membership::Attach);
             sched.propagate_up(se);
         });
-        // What runs may have lost its claim to the CPU.
+        // What runs may have lost its claim to the CPU; what comes from a throttled group may have got one.
         let cpu = self.tasks[task].cpu;
-        if self.task_on_cpu(task) {
+        let was_stopped = self.rqs[cpu.index()].curr.is_none() && self.root(cpu).nr_running > 0;
+        if self.task_on_cpu(task) || was_stopped {
             self.resched_curr(cpu, cpu);
         }
     }
@@ -312,10 +320,17 @@ impl<O: Observer> Sched<O> {
     /// Passes a jump on through all levels above an entity; the load of its queue decays from now on, even if nothing is
     /// ever queued there.
     fn propagate_up(&mut self, se: SeId) {
-        self.list_add_leaf_queue(self.entities[se.index()].cfs_rq);
+        let queue = self.entities[se.index()].cfs_rq;
+        if self.queues[queue.index()].bandwidth.throttled {
+            return;
+        }
+        self.list_add_leaf_queue(queue);
         let mut level = self.entities[se.index()].parent;
         while let Some(se) = level {
             self.update_load_avg(se, Membership::Keep);
+            if self.queues[self.entities[se.index()].cfs_rq.index()].bandwidth.throttled {
+                return;
+            }
             level = self.entities[se.index()].parent;
         }
     }

@@ -8,7 +8,7 @@ use crate::ids::{CpuId, TaskId, TgId};
 use crate::mask::CpuMask;
 use crate::topology::Partition;
 use crate::tune::Tune;
-use crate::workload::Policy;
+use crate::workload::{Bandwidth, Policy};
 use alloc::vec::Vec;
 
 /// Something happens on a CPU.
@@ -131,6 +131,23 @@ pub enum Input {
         /// The group.
         group: TgId,
     },
+    /// Sets or lifts the limit of CPU time of a task group. Only for kernels whose throttling is modelled
+    /// ([`Throttling`](crate::queue_rules::Throttling)).
+    SetBandwidth {
+        /// The group; not the root group.
+        group: TgId,
+        /// The limit; one that is [possible](Bandwidth::fault).
+        bandwidth: Bandwidth,
+    },
+    /// A timer of a limited task group expires; answers [`Action::GroupTimer`]. Ignored if it was set anew.
+    GroupTimer {
+        /// The CPU on which it expires.
+        cpu: CpuId,
+        /// The group.
+        group: TgId,
+        /// Which of its timers.
+        timer: GroupTimer,
+    },
     /// Changes the shares of a task group.
     SetShares {
         /// The group; the root group has none.
@@ -169,6 +186,15 @@ impl FairPolicy {
     }
 }
 
+/// The timers of a limited task group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupTimer {
+    /// The end of a period.
+    Period,
+    /// Time that was given back is handed on.
+    Slack,
+}
+
 /// Why one CPU interrupts another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IpiKind {
@@ -176,6 +202,8 @@ pub enum IpiKind {
     NohzKick,
     /// To activate the tasks on its list of remote wake-ups.
     WakeList,
+    /// To let throttled queues go on.
+    Unthrottle,
 }
 
 /// In what context a wake-up happens.
@@ -223,6 +251,17 @@ pub enum Action {
     HrtickStart {
         /// The CPU.
         cpu: CpuId,
+        /// When, ns since the start of the run.
+        at: u64,
+    },
+    /// Bring [`Input::GroupTimer`] on `cpu` at `at`; a timer of the same group and kind that was set before is moved.
+    GroupTimer {
+        /// The CPU.
+        cpu: CpuId,
+        /// The group.
+        group: TgId,
+        /// Which of its timers.
+        timer: GroupTimer,
         /// When, ns since the start of the run.
         at: u64,
     },

@@ -25,6 +25,7 @@ pub mod topology;
 pub mod workload;
 
 pub mod balance;
+pub mod bandwidth;
 pub mod check;
 pub mod cost;
 pub mod cpu_load;

@@ -32,11 +32,11 @@ impl<O: Observer> Sched<O> {
     /// Ages the entity and its queue to the present, then attaches or detaches the entity (spec 2 §9.1).
     pub(crate) fn update_load_avg(&mut self, se: SeId, membership: Membership) {
         let rules = self.rules();
+        let queue_id = self.entities[se.index()].cfs_rq;
+        let now = self.queue_clock_pelt(queue_id);
         let entity = &mut self.entities[se.index()];
-        let queue_id = entity.cfs_rq;
         let queue = &mut self.queues[queue_id.index()];
         let rq = &self.rqs[queue.cpu.index()];
-        let now = rq.clock_pelt_now();
         if entity.avg.last_update_time != 0 {
             entity.age(now, queue.curr == Some(se), rq.arch_capacity, &rules);
         }
@@ -77,12 +77,18 @@ impl<O: Observer> Sched<O> {
         queue.removed.util_avg += entity.avg.util_avg;
         queue.removed.runnable_avg += entity.avg.runnable_avg;
         let rq = &self.rqs[queue.cpu.index()];
-        let old_cpu_idle_time = old_cpu_idle_time && rules.queues.decays_on_idle_migration;
-        if old_cpu_idle_time && rq.curr.is_none() && !rq.stopper_running && !entity.avg.is_decayed() {
-            let now = if rq.clock_pelt_idle < queue.avg.last_update_time {
+        let throttled = queue.bandwidth.throttled_pelt_idle;
+        if let Some(throttled) =
+            throttled.filter(|_| old_cpu_idle_time && rules.queues.decays_on_idle_migration)
+            && rq.curr.is_none()
+            && !rq.stopper_running
+            && !entity.avg.is_decayed()
+        {
+            let idle_since = rq.clock_pelt_idle.wrapping_sub(throttled);
+            let now = if idle_since < queue.avg.last_update_time {
                 queue.avg.last_update_time
             } else {
-                rq.clock_pelt_idle + (self.now - rq.clock_idle)
+                idle_since + (self.now - rq.clock_idle)
             };
             entity.decay_blocked(now, &rules);
         }
@@ -123,9 +129,10 @@ impl<O: Observer> Sched<O> {
 
     /// Decays one queue and the entity it belongs to; true if load is left.
     fn update_blocked_queue(&mut self, id: QueueId) -> bool {
+        let now = self.queue_clock_pelt(id);
         let queue = &mut self.queues[id.index()];
         let rq = &self.rqs[queue.cpu.index()];
-        if queue.age(rq.clock_pelt_now(), rq.arch_capacity, &self.rules) {
+        if queue.age(now, rq.arch_capacity, &self.rules) {
             self.update_tg_load_avg(id);
         }
         let queue = &self.queues[id.index()];
@@ -144,7 +151,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn list_add_leaf_queue(&mut self, id: QueueId) {
         let queue = &mut self.queues[id.index()];
         let Some(owner) = queue.owner else { return };
-        if queue.on_list {
+        if queue.on_list || queue.bandwidth.throttle_count > 0 {
             return;
         }
         queue.on_list = true;
@@ -157,6 +164,14 @@ impl<O: Observer> Sched<O> {
         let at = list.iter().position(|other| depth(other) < depth(&id)).unwrap_or(list.len());
         self.rqs[cpu.index()].leaf_queues.insert(at, id);
         self.list_add_leaf_queue(self.entities[owner.index()].cfs_rq);
+    }
+
+    /// The queue's load stands still for now.
+    pub(crate) fn list_del_leaf_queue(&mut self, id: QueueId) {
+        let queue = &mut self.queues[id.index()];
+        if core::mem::take(&mut queue.on_list) {
+            self.rqs[queue.cpu.index()].leaf_queues.retain(|other| *other != id);
+        }
     }
 
     /// The utilisation a new task starts with: half of what its CPU has to spare, or its weight's share of what the
@@ -290,7 +305,7 @@ impl CfsRq {
     }
 
     /// Whether nothing is left that would have to decay.
-    fn is_fully_decayed(&self) -> bool {
+    pub(crate) fn is_fully_decayed(&self) -> bool {
         self.load_weight == 0 && self.avg.is_decayed() && self.tg_load_avg_contrib == 0
     }
 

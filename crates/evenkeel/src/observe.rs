@@ -3,7 +3,7 @@
 //! An [`Observer`] is told everything and can change nothing. It is a type parameter, so an observer that is off
 //! costs nothing; observers compose as pairs. The summary, the digest and explanations are observers.
 use crate::balance::event::BalanceEvent;
-use crate::ids::{CpuId, DomainId, TaskId};
+use crate::ids::{CpuId, DomainId, TaskId, TgId};
 use crate::mask::CpuMask;
 use crate::select::SelectReason;
 use crate::select::steps::PlacementStep;
@@ -238,6 +238,20 @@ pub enum Event {
     },
     /// The domain trees were built anew: from here on domains and groups have these numbers.
     Rebuilt(Arc<Trees>),
+    /// A task group has used up its limit on a CPU: nothing of it runs there until it goes on.
+    Throttle {
+        /// The CPU.
+        cpu: CpuId,
+        /// The group.
+        group: TgId,
+    },
+    /// It goes on.
+    Unthrottle {
+        /// The CPU.
+        cpu: CpuId,
+        /// The group.
+        group: TgId,
+    },
     /// Placement chose a CPU.
     Selected {
         /// What was placed.
@@ -261,7 +275,8 @@ pub enum Event {
 pub trait Observer {
     /// Whether events are wanted at all; `false` removes their cost.
     const ON: bool;
-    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], so that the others need not be made.
+    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], [`Event::Throttle`] and
+    /// [`Event::Unthrottle`], so that the others need not be made.
     const EVERYTHING: bool = Self::ON;
     /// Something happened at `now` (ns since the start).
     fn event(&mut self, now: Ns, event: &Event);

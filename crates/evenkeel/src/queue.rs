@@ -54,6 +54,7 @@ impl<O: Observer> Sched<O> {
         if let Some(task) = task {
             self.emit(|_| Event::Runtime { task, runtime: delta });
         }
+        self.account_cfs_rq_runtime(id, delta);
         let queue = &self.queues[id.index()];
         if queue.nr_running > 1 && queue.expires(&self.entities, se, renewed, &rules) {
             self.resched_curr(cpu, cpu);
@@ -224,6 +225,7 @@ impl<O: Observer> Sched<O> {
             self.rqs[queue.cpu.index()].cfs_tasks.push_head(&mut self.tasks, task);
         }
         if first {
+            self.check_enqueue_throttle(id);
             self.list_add_leaf_queue(id);
         }
     }
@@ -292,11 +294,17 @@ impl<O: Observer> Sched<O> {
         if let Some(task) = entity.task {
             self.rqs[cpu.index()].cfs_tasks.remove(&mut self.tasks, task);
         }
+        self.return_cfs_rq_runtime(id);
         self.update_cfs_group(se);
         if flags.contains(Dequeue::DELAYED) {
             self.clear_delayed(se);
         }
         let queue = &mut self.queues[id.index()];
+        if queue.nr_running == 0 {
+            let bandwidth = &mut queue.bandwidth;
+            let running = bandwidth.throttle_count == 0;
+            bandwidth.throttled_pelt_idle = running.then_some(bandwidth.throttled_clock_pelt_time);
+        }
         if queue.virtual_time == VirtualTime::Minimum && !flags.contains(Dequeue::SAVE) {
             queue.update_min_vruntime(&self.entities);
         }
@@ -324,6 +332,9 @@ impl<O: Observer> Sched<O> {
             let entity = &self.entities[se.index()];
             let queue = &mut self.queues[entity.cfs_rq.index()];
             queue.h_nr_delayed = queue.h_nr_delayed.checked_add_signed(by).expect("a count of delayed tasks");
+            if queue.bandwidth.throttled {
+                return;
+            }
             level = entity.parent;
         }
     }
@@ -399,6 +410,9 @@ impl<O: Observer> Sched<O> {
         let id = self.entities[se.index()].cfs_rq;
         if self.entities[se.index()].on_rq {
             self.update_curr(id);
+        }
+        self.check_cfs_rq_runtime(id);
+        if self.entities[se.index()].on_rq {
             self.queues[id.index()].insert_waiting(se, &self.entities[se.index()]);
             // Still current: the time since the last update counts as running.
             self.update_load_avg(se, Membership::Quiet);

@@ -127,6 +127,9 @@ pub struct Rq {
     /// Work for the stopper; while there is some the stopper counts in `nr_running`.
     pub stop_works: VecDeque<StopWork>,
 
+    /// Throttled queues that got time and go on with the next interrupt.
+    pub unthrottle_list: VecDeque<QueueId>,
+
     /// When the CPU last looked for work before going idle; 0: folded into `avg_idle`, or found some.
     pub idle_stamp: Ns,
     /// Average length of idle periods, ns.
@@ -181,6 +184,7 @@ impl Rq {
             ttwu_pending: false,
             wake_list: VecDeque::new(),
             stop_works: VecDeque::new(),
+            unthrottle_list: VecDeque::new(),
             idle_stamp: 0,
             avg_idle: 2 * migration_cost,
             wake_avg_idle: 2 * migration_cost,

@@ -13,7 +13,7 @@
 //! [`Sched::check`](crate::check) verifies them all: a task is in exactly one place, counts and sums equal what is
 //! recomputed from their members, nothing is queued where it may not run.
 //!
-//! Not modelled yet, and not accepted: group quotas, real-time and deadline tasks, automatic NUMA balancing,
+//! Not modelled yet, and not accepted: real-time and deadline tasks, automatic NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
@@ -64,6 +64,11 @@ pub enum SchedError {
     },
     /// The domain trees could not be built.
     Topology(TopologyError),
+    /// Limits of CPU time are used, and how this kernel throttles is not modelled.
+    ThrottlingNotModelled {
+        /// The kernel.
+        build: &'static str,
+    },
     /// Something of the machine is not modelled yet.
     Unsupported {
         /// What.
@@ -81,6 +86,10 @@ impl fmt::Display for SchedError {
                 )
             }
             Self::Topology(error) => write!(f, "{error}"),
+            Self::ThrottlingNotModelled { build } => write!(
+                f,
+                "limits of CPU time are not modelled for kernel {build}, which throttles in another way than v6.12"
+            ),
             Self::Unsupported { what } => write!(f, "{what} is not modelled yet"),
         }
     }
@@ -141,6 +150,8 @@ pub struct Sched<O: Observer> {
     pub(crate) max_load_balance_interval: Jiffies,
     /// Dice.
     pub(crate) rng: Rng,
+    /// Where all dice come from.
+    pub(crate) seed: u64,
     /// Rotor of `cpumask_any_and_distribute`, by CPU.
     pub(crate) distribute: Vec<u32>,
     /// The machine, with the CPUs that are online now.
@@ -228,6 +239,7 @@ impl<O: Observer> Sched<O> {
             balance_running: false,
             max_load_balance_interval: (hz * u64::from(online.weight()) / 10).max(1),
             rng: Rng::new(params.seed, 1),
+            seed: params.seed,
             distribute: alloc::vec![0; ncpus],
             asym_priorities: cpu_priorities(machine, kernel),
             machine: machine.clone(),
@@ -315,6 +327,12 @@ impl<O: Observer> Sched<O> {
                 self.sched_ttwu_pending(cpu);
                 self.irq_exit(cpu);
             }
+            Input::Ipi { cpu, kind: IpiKind::Unthrottle } => {
+                self.unthrottle_pending(cpu);
+                self.irq_exit(cpu);
+            }
+            Input::GroupTimer { cpu, group, timer } => self.group_timer(cpu, group, timer),
+            Input::SetBandwidth { group, bandwidth } => self.set_group_bandwidth(group, bandwidth),
             Input::Schedule { cpu } => self.schedule_if_needed(cpu),
             Input::StopperRun { cpu } => self.run_stopper(cpu),
             Input::IdleEnter { cpu, stop_tick } => self.idle_enter(cpu, stop_tick),
@@ -418,9 +436,9 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// Tells the observer of a change of CPU, which is wanted more often than the rest.
+    /// Tells the observer of a change of CPU, or that a group is throttled, which is wanted more often than the rest.
     #[inline]
-    pub(crate) fn emit_migration(&mut self, event: Event) {
+    pub(crate) fn emit_always(&mut self, event: Event) {
         if O::ON {
             self.observer.event(self.now - BOOT_NS, &event);
         }

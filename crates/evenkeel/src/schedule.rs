@@ -336,7 +336,7 @@ impl<O: Observer> Sched<O> {
         if orig == dest {
             return;
         }
-        self.emit_migration(Event::MigrateTask { task, orig_cpu: orig, dest_cpu: dest, reason });
+        self.emit_always(Event::MigrateTask { task, orig_cpu: orig, dest_cpu: dest, reason });
         if self.tasks[task].on_rq != OnRq::Migrating {
             if self.tasks[task].state == TaskState::Waking {
                 self.normalize_sleeper(self.tasks[task].se);

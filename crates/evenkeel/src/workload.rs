@@ -26,12 +26,29 @@ pub struct Workload {
     /// Tasks of the root group are grouped by session (`sched_autogroup_enabled`): the instances of one definition are
     /// one session, its group `/autogroup-N` has the default shares, and N counts the definitions from 1.
     pub autogroup: bool,
+    /// Sources of interrupts.
+    pub interrupts: Vec<InterruptSource>,
     /// Changes made from outside at given times, ascending.
     pub timeline: Vec<TimelineEntry>,
     /// How long the workload says it lasts; `None`: until every task has ended, or as the user says.
     pub duration: Option<Ns>,
     /// The texts it was read from, which every [`Origin`] points into; empty if it was built by a program.
     pub sources: Vec<Source>,
+}
+
+/// A device that interrupts CPUs again and again, and takes their time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterruptSource {
+    /// The CPUs it interrupts, each at the same times.
+    pub cpus: Vec<u32>,
+    /// Time from one interrupt to the next.
+    pub every: Ns,
+    /// How long each takes; less than `every`.
+    pub run: Ns,
+    /// When the first one comes.
+    pub start: Ns,
+    /// Where it was written.
+    pub origin: Option<Origin>,
 }
 
 /// A text a workload was read from, kept so that whoever refuses a part of it can show the line.

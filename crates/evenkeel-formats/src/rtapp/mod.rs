@@ -187,6 +187,7 @@ impl<'a> Reader<'a> {
             objects: self.objects.into_vec(),
             groups: Vec::new(),
             autogroup: false,
+            interrupts: Vec::new(),
             timeline: Vec::new(),
             duration: globals.duration,
             sources: vec![self.text.source()],

@@ -31,6 +31,7 @@
 //! | body | `run = "forever"`; `run`; `run` and `sleep`; `run` and `every` (with `overrun`); or `work = [..]` |
 //! | attributes | `affinity`, `nice`, `policy`, `slice`, `group`, `uclamp` |
 //! | `[[group]]` | `path`, `weight` or `shares` or `idle`, `max`, `burst`: a task group; `groups = "a(weight=200){b c(max=20ms/100ms)} d(idle)"` says the same in one line |
+//! | `[[irq]]` | `cpu`, `every`, `run`, `start`: a device whose interrupts take time from whoever runs there |
 //! | `[[at]]` | `time`, `task`, attributes: a change from outside; or `time`, `group`, `weight`, `shares`, `max`, `burst`; or `time` and `set`: settings of the running kernel |
 //! | `[barriers]`, `[semaphores]` | `NAME = N`: arrivals that open it; its value at the start |
 //!
@@ -41,6 +42,7 @@
 //! Objects need no declaration, but what is waited for must be done by somebody: `wait c` without any `signal c`
 //! is an error. Left out: what machine and kernel names mean (they are handed on with their place).
 mod groups;
+mod interrupts;
 mod live;
 mod task;
 mod timeline;
@@ -103,7 +105,7 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-const TOP_KEYS: [&str; 14] = [
+const TOP_KEYS: [&str; 15] = [
     "name",
     "description",
     "machine",
@@ -115,6 +117,7 @@ const TOP_KEYS: [&str; 14] = [
     "group",
     "groups",
     "autogroup",
+    "irq",
     "at",
     "barriers",
     "semaphores",
@@ -176,6 +179,7 @@ impl<'a> Reader<'a> {
         let set = self.settings(members)?;
 
         let groups = self.groups(members)?;
+        let interrupts = self.interrupts(members)?;
         let autogroup = match find(members, "autogroup") {
             Some(member) => self.text.bool(&member.node, "autogroup")?,
             None => false,
@@ -191,6 +195,7 @@ impl<'a> Reader<'a> {
             objects: self.objects.into_vec(),
             groups,
             autogroup,
+            interrupts,
             timeline,
             duration,
             sources: vec![self.text.source()],

@@ -81,7 +81,7 @@ impl Reader<'_> {
     }
 
     /// `"all"`, a CPU list such as `"0-3,8"`, one CPU, or a list of CPUs. All CPUs are the empty list.
-    fn affinity(&self, node: &Node) -> Result<Vec<u32>, InputError> {
+    pub(super) fn affinity(&self, node: &Node) -> Result<Vec<u32>, InputError> {
         let expected = "\"all\", a CPU list such as \"0-3,8\", or [0, 1]";
         match &node.value {
             Value::Str(text) => self.cpu_list(text, &node.span),

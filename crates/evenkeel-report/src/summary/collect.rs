@@ -1,7 +1,7 @@
 //! From the meters of a simulation to a report.
 use super::model::{
-    Balancing, Conservation, Cpu, Definition, Group, KernelName, Latency, Level, MachineName, Migrations,
-    RunReport, Spread, Task, Trigger, Violation,
+    Balancing, Conservation, Cpu, Definition, Group, KernelName, Latency, Level, Limit, MachineName,
+    Migrations, RunReport, Spread, Task, Trigger, Violation,
 };
 use evenkeel::kernel::Kernel;
 use evenkeel::topology::{Domains, LbCounters, Machine};
@@ -156,6 +156,14 @@ fn group(group: &GroupResult) -> Group {
         wait_ns: group.times.wait,
         wanted_ppm: if group.times == GroupTimes::default() { 0 } else { ppm(group.wanted) },
         got_ppm: ppm(group.got),
+        limit: group.limit.map(|used| Limit {
+            quota_ns: used.limit.quota,
+            period_ns: used.limit.period,
+            burst_ns: used.limit.burst,
+            periods: used.periods,
+            throttled_periods: used.throttled_periods,
+            throttled_ns: used.throttled,
+        }),
     }
 }
 

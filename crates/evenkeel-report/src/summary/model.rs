@@ -212,6 +212,25 @@ pub struct Group {
     pub wanted_ppm: u64,
     /// Its part of the running time of the group above, millionths.
     pub got_ppm: u64,
+    /// Its limit of CPU time, if it has or had one.
+    pub limit: Option<Limit>,
+}
+
+/// A limit of CPU time and how it was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// CPU time per period at the end of the run; none: no limit.
+    pub quota_ns: Option<u64>,
+    /// The period.
+    pub period_ns: u64,
+    /// What may be kept for later.
+    pub burst_ns: u64,
+    /// Periods that ended while the group ran.
+    pub periods: u64,
+    /// Periods at whose end it was throttled somewhere.
+    pub throttled_periods: u64,
+    /// Time it was throttled, summed over CPUs.
+    pub throttled_ns: u64,
 }
 
 /// One CPU.

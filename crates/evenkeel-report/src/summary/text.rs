@@ -105,7 +105,8 @@ fn task_cells(wait: u64, sleep: u64, switches: u64, moves: &Migrations, wake: &L
 
 /// One line for each task group: its part of what its parent had, as its weight says and as it was.
 fn groups(all: &[Group]) -> Table {
-    let mut table = Table::new([
+    let limited = all.iter().any(|group| group.limit.is_some());
+    let mut columns = vec![
         Column::left("group"),
         Column::right("tasks").drop_rank(3),
         Column::right("shares").drop_rank(2),
@@ -113,11 +114,16 @@ fn groups(all: &[Group]) -> Table {
         Column::right("wait").drop_rank(1),
         Column::right("wanted").group("part of parent"),
         Column::right("got").group("part of parent"),
-    ]);
+    ];
+    if limited {
+        columns.push(Column::right("limit").drop_rank(1));
+        columns.push(Column::right("throttled periods").drop_rank(2));
+    }
+    let mut table = Table::new(columns);
     for group in all {
         let shares = if group.idle { String::from("idle") } else { count(group.shares) };
         let part = |ppm: u64| percent(ppm, 1_000_000);
-        table.row([
+        let mut cells = vec![
             group.path.clone(),
             count(group.tasks),
             shares,
@@ -125,7 +131,13 @@ fn groups(all: &[Group]) -> Table {
             duration(group.wait_ns),
             part(group.wanted_ppm),
             part(group.got_ppm),
-        ]);
+        ];
+        if let Some(limit) = &group.limit {
+            let quota = limit.quota_ns.map_or_else(|| String::from("max"), exact_duration);
+            cells.push(format!("{quota}/{}", exact_duration(limit.period_ns)));
+            cells.push(format!("{} of {}", count(limit.throttled_periods), count(limit.periods)));
+        }
+        table.row(cells);
     }
     table
 }

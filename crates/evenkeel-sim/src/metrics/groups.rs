@@ -8,6 +8,7 @@
 use evenkeel::group::TaskGroup;
 use evenkeel::ids::TgId;
 use evenkeel::time::Ns;
+use evenkeel::workload::Bandwidth;
 
 /// Times of the tasks of a group while they were in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,19 @@ impl ShareMeter {
     }
 }
 
+/// How a limit of CPU time was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitUse {
+    /// The limit at the end.
+    pub limit: Bandwidth,
+    /// Periods that ended while the group ran.
+    pub periods: u64,
+    /// ... at whose end it was throttled somewhere.
+    pub throttled_periods: u64,
+    /// Time it was throttled, summed over CPUs, up to the last time it went on.
+    pub throttled: Ns,
+}
+
 /// A task group of a run, with its results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupResult {
@@ -70,6 +84,8 @@ pub struct GroupResult {
     pub tasks: u64,
     /// Times of the tasks in it and the groups below.
     pub times: GroupTimes,
+    /// Of a group that has or had a limit of CPU time: how that was used.
+    pub limit: Option<LimitUse>,
     /// The part of the parent's running time that its shares are worth, as a fraction of weights.
     pub wanted: (u64, u64),
     /// The part of the parent's running time that it got, as a fraction of times.
@@ -112,6 +128,12 @@ impl GroupResult {
                 idle: group.idle,
                 tasks: counts[index],
                 times: sums[index],
+                limit: group.pool.as_ref().map(|pool| LimitUse {
+                    limit: pool.limit,
+                    periods: pool.nr_periods,
+                    throttled_periods: pool.nr_throttled,
+                    throttled: pool.throttled_time,
+                }),
                 wanted: (own, of(&weights)),
                 got: (ran, group.parent.map_or(ran, |_| of(&runs))),
             }
@@ -133,6 +155,7 @@ mod tests {
             shares,
             idle: false,
             load_avg: 0,
+            pool: None,
             queues: Vec::new(),
             entities: Vec::new(),
         };

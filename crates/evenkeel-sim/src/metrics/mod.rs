@@ -14,7 +14,7 @@ use evenkeel::mask::CpuMask;
 use evenkeel::time::Ns;
 use evenkeel::workload::SpecId;
 use groups::ShareMeter;
-pub use groups::{GroupResult, GroupTimes};
+pub use groups::{GroupResult, GroupTimes, LimitUse};
 use histogram::Histogram;
 use std::sync::Arc;
 pub use tally::{Migrations, Tally};
@@ -57,6 +57,8 @@ pub struct CpuTimes {
     pub busy: Ns,
     /// Time no task ran.
     pub idle: Ns,
+    /// Time the handlers of devices took, part of the others.
+    pub stolen: Ns,
     /// Idle periods that have begun, the one at the start included.
     pub idle_periods: u64,
     /// Switches to a task or to idle.
@@ -132,6 +134,8 @@ struct TaskMeter {
     woken: Option<Ns>,
     /// Where it may run, unless that is everywhere.
     pinned: Option<Arc<CpuMask>>,
+    /// It waits, but its group is throttled: no idle CPU could help.
+    throttled: bool,
     /// The group it is in.
     group: TgId,
     /// What it did before it came to that group.
@@ -230,7 +234,16 @@ impl Meters {
         let times = TaskTimes { created: now, activations: 1, ..TaskTimes::default() };
         let before = GroupTimes::default();
         let woken = Some(now);
-        self.tasks.push(TaskMeter { times, mode: Mode::Waiting, since: now, woken, pinned, group, before });
+        self.tasks.push(TaskMeter {
+            times,
+            mode: Mode::Waiting,
+            since: now,
+            woken,
+            pinned,
+            throttled: false,
+            group,
+            before,
+        });
     }
 
     /// A sleeping task is woken; it waits.
@@ -271,7 +284,9 @@ impl Meters {
             if let Some(woken) = meter.woken.take() {
                 meter.times.wake_latency.record(now - woken);
             }
-            self.integral.wait_ends(meter.pinned.as_ref());
+            if !core::mem::take(&mut meter.throttled) {
+                self.integral.wait_ends(meter.pinned.as_ref());
+            }
         }
         let meter = &mut self.cpus[cpu.index()];
         meter.times.switches += 1;
@@ -310,11 +325,27 @@ impl Meters {
     pub(crate) fn repinned(&mut self, now: Ns, task: TaskId, pinned: Option<Arc<CpuMask>>) {
         self.integral.advance(now);
         let meter = &mut self.tasks[task.index()];
-        if meter.mode == Mode::Waiting {
+        if meter.mode == Mode::Waiting && !meter.throttled {
             self.integral.wait_ends(meter.pinned.as_ref());
             self.integral.wait(pinned.as_ref());
         }
         meter.pinned = pinned;
+    }
+
+    /// A task's group is throttled where it is, or no longer.
+    pub(crate) fn set_throttled(&mut self, now: Ns, task: TaskId, throttled: bool) {
+        let meter = &mut self.tasks[task.index()];
+        let throttled = throttled && meter.mode == Mode::Waiting;
+        if meter.throttled == throttled {
+            return;
+        }
+        meter.throttled = throttled;
+        self.integral.advance(now);
+        if throttled {
+            self.integral.wait_ends(meter.pinned.as_ref());
+        } else {
+            self.integral.wait(meter.pinned.as_ref());
+        }
     }
 
     /// A task comes to another group.
@@ -336,6 +367,11 @@ impl Meters {
     #[inline]
     pub(crate) fn task(&mut self, task: TaskId) -> &mut TaskTimes {
         &mut self.tasks[task.index()].times
+    }
+
+    /// The handler of a device takes this long.
+    pub(crate) fn stolen(&mut self, cpu: CpuId, span: Ns) {
+        self.cpus[cpu.index()].times.stolen += span;
     }
 
     /// A tick of `cpu`.

@@ -1,5 +1,5 @@
-//! Migrations by reason, the one thing that only the scheduler's own events tell.
-use evenkeel::ids::TaskId;
+//! Migrations by reason, and who is throttled: the things that only the scheduler's own events tell.
+use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::observe::{Event, MigrateReason, Observer};
 use evenkeel::time::Ns;
 
@@ -39,12 +39,23 @@ impl Migrations {
 
 /// Counts migrations; the observer that every simulation has beside the user's.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Vec<Migrations>);
+pub struct Tally {
+    migrations: Vec<Migrations>,
+    /// Throttled queues now.
+    throttled: u32,
+    /// CPUs on which that changed since it was last asked.
+    changed: Vec<CpuId>,
+}
 
 impl Tally {
     /// The migrations of a task.
     pub fn of(&self, task: TaskId) -> Migrations {
-        self.0.get(task.index()).copied().unwrap_or_default()
+        self.migrations.get(task.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether a queue is throttled, and on which CPUs one was or went on since the last time.
+    pub(crate) fn take_throttles(&mut self) -> (bool, Vec<CpuId>) {
+        (self.throttled > 0, core::mem::take(&mut self.changed))
     }
 }
 
@@ -53,11 +64,22 @@ impl Observer for Tally {
     const EVERYTHING: bool = false;
     #[inline(always)]
     fn event(&mut self, _now: Ns, event: &Event) {
-        if let Event::MigrateTask { task, reason, .. } = event {
-            if task.index() >= self.0.len() {
-                self.0.resize(task.index() + 1, Migrations::default());
+        match event {
+            Event::Throttle { cpu, .. } => {
+                self.throttled += 1;
+                self.changed.push(*cpu);
             }
-            let counts = &mut self.0[task.index()];
+            Event::Unthrottle { cpu, .. } => {
+                self.throttled -= 1;
+                self.changed.push(*cpu);
+            }
+            _ => {}
+        }
+        if let Event::MigrateTask { task, reason, .. } = event {
+            if task.index() >= self.migrations.len() {
+                self.migrations.resize(task.index() + 1, Migrations::default());
+            }
+            let counts = &mut self.migrations[task.index()];
             let count = match reason {
                 MigrateReason::Wakeup => &mut counts.wakeup,
                 MigrateReason::Exec => &mut counts.exec,

@@ -12,6 +12,9 @@ use evenkeel::time::Ns;
 
 impl<O: Observer> Simulation<O> {
     pub(super) fn cpu_event(&mut self, kind: Kind, cpu: CpuId) -> Result<(), SimError> {
+        if self.waits_for_handler(cpu, Timer::Cpu(kind, cpu)) {
+            return Ok(());
+        }
         match kind {
             Kind::Burst => return self.run_program(cpu),
             Kind::Softirq => {
@@ -23,6 +26,7 @@ impl<O: Observer> Simulation<O> {
             Kind::IdleEnter => self.enter_idle(cpu),
             Kind::WakeList => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::WakeList }),
             Kind::NohzKick => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::NohzKick }),
+            Kind::Unthrottle => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::Unthrottle }),
             Kind::Hrtick => self.interrupt(cpu, Input::Hrtick { cpu }),
             Kind::Tick => self.tick(cpu),
         }
@@ -36,6 +40,24 @@ impl<O: Observer> Simulation<O> {
         while let Some(action) = self.sched.poll() {
             self.apply(action);
         }
+        self.note_throttled();
+    }
+
+    /// Tells the meters which waiting tasks could not run anyway, because their groups are throttled.
+    fn note_throttled(&mut self) {
+        let (throttled, changed) = self.sched.observer_mut().0.take_throttles();
+        if throttled || !changed.is_empty() {
+            for cpu in changed {
+                let tasks = self.sched.tasks().iter().filter(|(_, state)| state.cpu == cpu);
+                self.touched.extend(tasks.map(|(task, _)| task));
+            }
+            for index in 0..self.touched.len() {
+                let task = self.touched[index];
+                let throttled = self.sched.throttled_hierarchy(self.sched.entity(task).cfs_rq);
+                self.meters.set_throttled(self.now, task, throttled);
+            }
+        }
+        self.touched.clear();
     }
 
     /// An interrupt on `cpu`: on its way out it serves a pending reschedule, after the softirq.
@@ -110,6 +132,7 @@ impl<O: Observer> Simulation<O> {
                 let kind = match kind {
                     IpiKind::NohzKick => Kind::NohzKick,
                     IpiKind::WakeList => Kind::WakeList,
+                    IpiKind::Unthrottle => Kind::Unthrottle,
                 };
                 self.timers.arm_by(Timer::Cpu(kind, to), self.now + delays.call_ipi);
             }
@@ -126,6 +149,10 @@ impl<O: Observer> Simulation<O> {
             }
             Action::HrtickStart { cpu, at } => {
                 self.timers.arm(Timer::Cpu(Kind::Hrtick, cpu), at + delays.hrtick);
+            }
+            Action::GroupTimer { cpu, group, timer, at } => {
+                self.group_timer_cpus[group.index()][timer as usize] = cpu;
+                self.timers.arm(Timer::Group(group, timer), at.max(self.now));
             }
             Action::Switched { cpu, prev, next } => self.switched(cpu, prev, next),
         }
@@ -162,6 +189,7 @@ impl<O: Observer> Simulation<O> {
                     Leaves::Runnable
                 }
             };
+            self.touched.push(task);
             (task, leaves)
         });
         self.meters.switched(self.now, cpu, leaves, next);
@@ -184,7 +212,8 @@ impl<O: Observer> Simulation<O> {
         let mut waiting: Vec<Vec<(TaskId, &CpuMask)>> = vec![Vec::new(); self.cpus.len()];
         for (task, state) in self.sched.tasks().iter() {
             let instance = &self.instances[task.index()];
-            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead);
+            let throttled = self.sched.throttled_hierarchy(self.sched.entity(task).cfs_rq);
+            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead) && !throttled;
             if waits && self.cpus[state.cpu.index()].running != Some(task) {
                 waiting[state.cpu.index()].push((task, &instance.allowed));
             }

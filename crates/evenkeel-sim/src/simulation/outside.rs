@@ -128,5 +128,9 @@ impl<O: Observer> Simulation<O> {
             self.meters.shares[group.index()].set(self.now, shares);
             self.input(Input::SetShares { group, shares });
         }
+        let limited = self.sched.groups()[group.index()].pool.is_some();
+        if let Some(bandwidth) = settings.bandwidth.filter(|limit| limited || limit.quota.is_some()) {
+            self.input(Input::SetBandwidth { group, bandwidth });
+        }
     }
 }

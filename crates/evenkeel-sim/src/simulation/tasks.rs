@@ -92,6 +92,7 @@ impl<O: Observer> Simulation<O> {
             group,
         });
         self.timers.grow(self.instances.len());
+        self.touched.push(child);
         self.input(Input::Fork { cpu, child });
     }
 
@@ -113,6 +114,9 @@ impl<O: Observer> Simulation<O> {
     /// A task's timer expires: an interrupt on the CPU where it was armed.
     pub(super) fn expire(&mut self, task: TaskId) {
         let cpu = self.instances[task.index()].timer_cpu;
+        if self.waits_for_handler(cpu, Timer::Task(task)) {
+            return;
+        }
         let input = self.wake(cpu, task, WakeContext { interrupt: true, sync: false });
         self.interrupt(cpu, input);
     }
@@ -124,6 +128,7 @@ impl<O: Observer> Simulation<O> {
         instance.doing = Doing::Next;
         self.meters.woken(self.now, task);
         self.owe(|costs| costs.wake);
+        self.touched.push(task);
         Input::Wake { cpu, task, context }
     }
 
@@ -151,6 +156,7 @@ impl<O: Observer> Simulation<O> {
             instance.group = group;
             let group = self.groups.effective(instance.spec, group);
             self.meters.regrouped(self.now, task, group);
+            self.touched.push(task);
             self.input(Input::SetGroup { task, group });
         }
     }

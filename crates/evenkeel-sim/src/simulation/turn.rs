@@ -3,7 +3,8 @@ use super::{Doing, Simulation};
 use crate::error::SimError;
 use crate::timers::{KINDS, Kind, Timer};
 use crate::turns::{Costs, Turns};
-use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::ids::{CpuId, TaskId, TgId};
+use evenkeel::io::GroupTimer;
 use evenkeel::observe::Observer;
 use evenkeel::time::Ns;
 
@@ -88,8 +89,7 @@ impl<O: Observer> Simulation<O> {
         }
         // All idle: the clock jumps.
         let next = (0..ncpus).filter_map(|cpu| self.due_on(CpuId(cpu as u32), clock)).map(|(time, _)| time);
-        let fixed =
-            [Timer::Timeline, Timer::Checker].into_iter().filter_map(|timer| self.timers.armed(timer));
+        let fixed = self.machine_timers().filter_map(|timer| self.timers.armed(timer));
         match next.chain(fixed).min().filter(|&time| time <= until) {
             Some(time) => {
                 self.turn = Some(Turn { clock: time.max(clock), since: clock, until: clock, ..turn });
@@ -102,7 +102,15 @@ impl<O: Observer> Simulation<O> {
     /// What belongs to no CPU takes effect on time.
     fn machine_event(&self, clock: Ns) -> Option<Timer> {
         let due = |timer: &Timer| self.timers.armed(*timer).is_some_and(|time| time <= clock);
-        [Timer::Timeline, Timer::Checker].into_iter().find(due)
+        self.machine_timers().find(due)
+    }
+
+    /// The timers that do not wait for the turn of a CPU; those of task groups are taken to be among them.
+    fn machine_timers(&self) -> impl Iterator<Item = Timer> {
+        let of_group =
+            |group| [GroupTimer::Period, GroupTimer::Slack].map(|timer| Timer::Group(group, timer));
+        let groups = (0..self.groups.all.len()).map(TgId::from_index).flat_map(of_group);
+        [Timer::Timeline, Timer::Checker].into_iter().chain(groups)
     }
 
     /// The next event of `cpu`: among those due by `clock` interrupts before programs, else the earliest.

@@ -95,8 +95,8 @@ impl<O: Observer> Sched<O> {
         let (failed, tries) = (domain.nr_balance_failed, domain.cache_nice_tries);
         let candidate = Candidate {
             delayed: self.entity(task).sched_delayed,
-            src_throttled: false,
-            dst_throttled: false,
+            src_throttled: self.group_throttled(task, env.src_cpu),
+            dst_throttled: self.group_throttled(task, env.dst_cpu),
             ineligible: self.is_ineligible_on(task, env.dst_cpu),
             percpu_kthread: false,
             allowed: self.tasks[task].allowed.contains(env.dst_cpu),

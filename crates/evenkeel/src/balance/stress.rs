@@ -86,7 +86,7 @@ impl Host {
                     Action::Switched { cpu, next: None, .. } => {
                         inputs.insert(0, Input::IdleEnter { cpu, stop_tick: delay < 70 * US });
                     }
-                    Action::Switched { .. } | Action::HrtickStart { .. } => {}
+                    Action::Switched { .. } | Action::HrtickStart { .. } | Action::GroupTimer { .. } => {}
                 }
             }
         }

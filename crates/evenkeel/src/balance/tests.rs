@@ -72,7 +72,7 @@ impl Bench {
                     Action::RaiseSoftirq { cpu } => inputs.push(Input::Softirq { cpu }),
                     Action::Ipi { to, kind, .. } => inputs.push(Input::Ipi { cpu: to, kind }),
                     Action::StopCpu { cpu, .. } => inputs.push(Input::StopperRun { cpu }),
-                    Action::Switched { .. } | Action::HrtickStart { .. } => {}
+                    Action::Switched { .. } | Action::HrtickStart { .. } | Action::GroupTimer { .. } => {}
                 }
             }
         }

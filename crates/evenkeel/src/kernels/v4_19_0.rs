@@ -2,7 +2,7 @@
 use super::v5_15_0::V5_15_0;
 use crate::balance::rules::*;
 use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
-use crate::queue_rules::{LoadTracking, Removal, UtilEst};
+use crate::queue_rules::{LoadTracking, Removal, Throttling, UtilEst};
 use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
 use crate::topology::rules::{
     AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
@@ -60,6 +60,7 @@ pub const V4_19_0: Kernel = Kernel {
         wake_avg_idle: false,
         // Tasks of the idle policy keep a CPU as busy as others (spec 2 §14.4).
         knows_idle_policy_cpus: false,
+        throttling: Throttling::WholeQueueExpiring,
         ..V5_15_0.queues
     },
     balance: BalanceRules {

@@ -6,7 +6,8 @@ use crate::kernel::{
 };
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedLag, Expiry, LagLimit, LoadTracking, NewTaskWeight, Removal, Reweight,
-    SliceProtection, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision, Yielding,
+    SliceProtection, Throttling, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision,
+    Yielding,
 };
 use crate::select::rules::{
     AffinityTarget, IdlePolicyCpus, IdleSearch, NodeSpread, RemoteWakeup, SlowPath, UnequalSearch,
@@ -216,6 +217,7 @@ pub const V6_12_117: Kernel = Kernel {
         wake_avg_idle: false,
         idle_looks_again: false,
         knows_idle_policy_cpus: true,
+        throttling: Throttling::WholeQueue,
     },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,

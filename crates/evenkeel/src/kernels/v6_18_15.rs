@@ -2,7 +2,7 @@
 use super::v6_12_117::V6_12_117;
 use crate::balance::rules::*;
 use crate::kernel::{DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
-use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption};
+use crate::queue_rules::{Expiry, Reweight, SliceProtection, Throttling, UtilEst, WakeupPreemption};
 use crate::select::rules::SlowPath;
 use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 
@@ -32,6 +32,7 @@ pub const V6_18_15: Kernel = Kernel {
         reweight: Reweight::Replace,
         // Small CPUs learn from tasks that are too big for them (spec 2 §10.2).
         util_est: UtilEst::OneAverageAnyCapacity,
+        throttling: Throttling::PerTask,
         ..V6_12_117.queues
     },
     balance: BalanceRules {

@@ -5,7 +5,8 @@ use crate::kernel::{
     CfsTunables, DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables,
 };
 use crate::queue_rules::{
-    Expiry, NewTaskWeight, Reweight, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, Yielding,
+    Expiry, NewTaskWeight, Reweight, Throttling, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption,
+    Yielding,
 };
 use crate::topology::rules::{
     AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
@@ -86,6 +87,7 @@ pub const V6_1_192: Kernel = Kernel {
         wake_avg_idle: true,
         // A CPU that is kicked while idle looks for work once more (spec 2 §5.3).
         idle_looks_again: true,
+        throttling: Throttling::WholeQueueDirect,
         ..V6_12_117.queues
     },
     balance: BalanceRules {

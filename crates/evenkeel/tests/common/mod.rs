@@ -71,7 +71,7 @@ impl Bench {
                     Action::Switched { cpu, next: None, .. } => {
                         last.insert(0, Input::IdleEnter { cpu, stop_tick: true });
                     }
-                    Action::Switched { .. } | Action::HrtickStart { .. } => {}
+                    Action::Switched { .. } | Action::HrtickStart { .. } | Action::GroupTimer { .. } => {}
                 }
             }
         }
