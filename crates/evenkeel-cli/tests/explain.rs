@@ -327,4 +327,10 @@ fn questions_without_an_answer() {
         evenkeel: no task is called `pined-0`, and there are numbers 0 to 4; did you mean `pinned-0`?
     "#]],
     );
+    refused(
+        &["--task", "pinned"],
+        expect![[r#"
+        evenkeel: no task is called `pinned`, and there are numbers 0 to 4; did you mean `pinned-0`?
+    "#]],
+    );
 }

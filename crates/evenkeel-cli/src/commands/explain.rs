@@ -136,7 +136,14 @@ fn task(scene: &Scene, facts: Facts, name: &str) -> Result<(String, Value)> {
     let names = names(&simulation);
     let by_number = || name.parse().ok().filter(|&number: &usize| number < names.len());
     let Some(number) = names.iter().position(|other| other == name).or_else(by_number) else {
-        let near = near_match(name, names.iter().map(String::as_str));
+        // The name of a definition stands for several tasks: the first of them is as good a hint as a near name.
+        let instance = names.iter().find(|other| {
+            other.rsplit_once('-').is_some_and(|(definition, number)| {
+                definition == name && number.bytes().all(|digit| digit.is_ascii_digit())
+            })
+        });
+        let near =
+            instance.map(String::as_str).or_else(|| near_match(name, names.iter().map(String::as_str)));
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         bail!(
             "no task is called `{name}`, and there are numbers 0 to {}{near}",
