@@ -12,95 +12,46 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Flags and their names in the order of a kernel's bits.
-type Names = &'static [(SdFlags, &'static str)];
+/// A flag, its name, and the kernels that know it by this name: from the first to the last of these [`FlagSet`]s.
+type Row = (SdFlags, &'static str, FlagSet, FlagSet);
 
-const NEWEST: Names = &[
-    (SdFlags::BALANCE_NEWIDLE, "SD_BALANCE_NEWIDLE"),
-    (SdFlags::BALANCE_EXEC, "SD_BALANCE_EXEC"),
-    (SdFlags::BALANCE_FORK, "SD_BALANCE_FORK"),
-    (SdFlags::BALANCE_WAKE, "SD_BALANCE_WAKE"),
-    (SdFlags::WAKE_AFFINE, "SD_WAKE_AFFINE"),
-    (SdFlags::ASYM_CPUCAPACITY, "SD_ASYM_CPUCAPACITY"),
-    (SdFlags::ASYM_CPUCAPACITY_FULL, "SD_ASYM_CPUCAPACITY_FULL"),
-    (SdFlags::SHARE_CPUCAPACITY, "SD_SHARE_CPUCAPACITY"),
-    (SdFlags::CLUSTER, "SD_CLUSTER"),
-    (SdFlags::SHARE_LLC, "SD_SHARE_LLC"),
-    (SdFlags::SERIALIZE, "SD_SERIALIZE"),
-    (SdFlags::ASYM_PACKING, "SD_ASYM_PACKING"),
-    (SdFlags::PREFER_SIBLING, "SD_PREFER_SIBLING"),
-    (SdFlags::NUMA, "SD_NUMA"),
-];
-
-const OVERLAP: Names = &[
-    (SdFlags::BALANCE_NEWIDLE, "SD_BALANCE_NEWIDLE"),
-    (SdFlags::BALANCE_EXEC, "SD_BALANCE_EXEC"),
-    (SdFlags::BALANCE_FORK, "SD_BALANCE_FORK"),
-    (SdFlags::BALANCE_WAKE, "SD_BALANCE_WAKE"),
-    (SdFlags::WAKE_AFFINE, "SD_WAKE_AFFINE"),
-    (SdFlags::ASYM_CPUCAPACITY, "SD_ASYM_CPUCAPACITY"),
-    (SdFlags::ASYM_CPUCAPACITY_FULL, "SD_ASYM_CPUCAPACITY_FULL"),
-    (SdFlags::SHARE_CPUCAPACITY, "SD_SHARE_CPUCAPACITY"),
-    (SdFlags::CLUSTER, "SD_CLUSTER"),
-    (SdFlags::SHARE_LLC, "SD_SHARE_LLC"),
-    (SdFlags::SERIALIZE, "SD_SERIALIZE"),
-    (SdFlags::ASYM_PACKING, "SD_ASYM_PACKING"),
-    (SdFlags::PREFER_SIBLING, "SD_PREFER_SIBLING"),
-    (SdFlags::OVERLAP, "SD_OVERLAP"),
-    (SdFlags::NUMA, "SD_NUMA"),
-];
-
-const PKG_RESOURCES: Names = &[
-    (SdFlags::BALANCE_NEWIDLE, "SD_BALANCE_NEWIDLE"),
-    (SdFlags::BALANCE_EXEC, "SD_BALANCE_EXEC"),
-    (SdFlags::BALANCE_FORK, "SD_BALANCE_FORK"),
-    (SdFlags::BALANCE_WAKE, "SD_BALANCE_WAKE"),
-    (SdFlags::WAKE_AFFINE, "SD_WAKE_AFFINE"),
-    (SdFlags::ASYM_CPUCAPACITY, "SD_ASYM_CPUCAPACITY"),
-    (SdFlags::ASYM_CPUCAPACITY_FULL, "SD_ASYM_CPUCAPACITY_FULL"),
-    (SdFlags::SHARE_CPUCAPACITY, "SD_SHARE_CPUCAPACITY"),
-    (SdFlags::SHARE_LLC, "SD_SHARE_PKG_RESOURCES"),
-    (SdFlags::SERIALIZE, "SD_SERIALIZE"),
-    (SdFlags::ASYM_PACKING, "SD_ASYM_PACKING"),
-    (SdFlags::PREFER_SIBLING, "SD_PREFER_SIBLING"),
-    (SdFlags::OVERLAP, "SD_OVERLAP"),
-    (SdFlags::NUMA, "SD_NUMA"),
-];
-
-const LOAD_BALANCE: Names = &[
-    (SdFlags::LOAD_BALANCE, "SD_LOAD_BALANCE"),
-    (SdFlags::BALANCE_NEWIDLE, "SD_BALANCE_NEWIDLE"),
-    (SdFlags::BALANCE_EXEC, "SD_BALANCE_EXEC"),
-    (SdFlags::BALANCE_FORK, "SD_BALANCE_FORK"),
-    (SdFlags::BALANCE_WAKE, "SD_BALANCE_WAKE"),
-    (SdFlags::WAKE_AFFINE, "SD_WAKE_AFFINE"),
-    (SdFlags::ASYM_CPUCAPACITY, "SD_ASYM_CPUCAPACITY"),
-    (SdFlags::SHARE_CPUCAPACITY, "SD_SHARE_CPUCAPACITY"),
-    (SdFlags::SHARE_POWERDOMAIN, "SD_SHARE_POWERDOMAIN"),
-    (SdFlags::SHARE_LLC, "SD_SHARE_PKG_RESOURCES"),
-    (SdFlags::SERIALIZE, "SD_SERIALIZE"),
-    (SdFlags::ASYM_PACKING, "SD_ASYM_PACKING"),
-    (SdFlags::PREFER_SIBLING, "SD_PREFER_SIBLING"),
-    (SdFlags::OVERLAP, "SD_OVERLAP"),
-    (SdFlags::NUMA, "SD_NUMA"),
-];
+/// All flags of all kernels. The order is that of the bits of every one of them (spec 1 §4).
+const FLAGS: [Row; 18] = {
+    use FlagSet::{LoadBalanceAndOverlap as First, Newest as Last, Overlap, OverlapPkgResources};
+    [
+        (SdFlags::LOAD_BALANCE, "SD_LOAD_BALANCE", First, First),
+        (SdFlags::BALANCE_NEWIDLE, "SD_BALANCE_NEWIDLE", First, Last),
+        (SdFlags::BALANCE_EXEC, "SD_BALANCE_EXEC", First, Last),
+        (SdFlags::BALANCE_FORK, "SD_BALANCE_FORK", First, Last),
+        (SdFlags::BALANCE_WAKE, "SD_BALANCE_WAKE", First, Last),
+        (SdFlags::WAKE_AFFINE, "SD_WAKE_AFFINE", First, Last),
+        (SdFlags::ASYM_CPUCAPACITY, "SD_ASYM_CPUCAPACITY", First, Last),
+        (SdFlags::ASYM_CPUCAPACITY_FULL, "SD_ASYM_CPUCAPACITY_FULL", OverlapPkgResources, Last),
+        (SdFlags::SHARE_CPUCAPACITY, "SD_SHARE_CPUCAPACITY", First, Last),
+        (SdFlags::SHARE_POWERDOMAIN, "SD_SHARE_POWERDOMAIN", First, First),
+        (SdFlags::CLUSTER, "SD_CLUSTER", Overlap, Last),
+        (SdFlags::SHARE_LLC, "SD_SHARE_PKG_RESOURCES", First, OverlapPkgResources),
+        (SdFlags::SHARE_LLC, "SD_SHARE_LLC", Overlap, Last),
+        (SdFlags::SERIALIZE, "SD_SERIALIZE", First, Last),
+        (SdFlags::ASYM_PACKING, "SD_ASYM_PACKING", First, Last),
+        (SdFlags::PREFER_SIBLING, "SD_PREFER_SIBLING", First, Last),
+        (SdFlags::OVERLAP, "SD_OVERLAP", First, Overlap),
+        (SdFlags::NUMA, "SD_NUMA", First, Last),
+    ]
+};
 
 impl FlagSet {
-    /// The flags this kernel knows and their names, in the order of its bits (spec 1 §4).
-    pub fn names(self) -> &'static [(SdFlags, &'static str)] {
-        match self {
-            Self::LoadBalanceAndOverlap => LOAD_BALANCE,
-            Self::OverlapPkgResources => PKG_RESOURCES,
-            Self::Overlap => OVERLAP,
-            Self::Newest => NEWEST,
-        }
+    /// The flags this kernel knows and their names, in the order of its bits.
+    fn names(self) -> impl Iterator<Item = (SdFlags, &'static str)> {
+        let known = FLAGS.iter().filter(move |&&(_, _, first, last)| first <= self && self <= last);
+        known.map(|&(flag, name, _, _)| (flag, name))
     }
 }
 
 /// The names of the flags that are set, in the order of the kernel's bits.
 pub fn flag_names(flags: SdFlags, kernel: &Kernel) -> impl Iterator<Item = &'static str> {
     let names = kernel.topology.flag_set.names();
-    names.iter().filter(move |(flag, _)| flags.contains(*flag)).map(|&(_, name)| name)
+    names.filter(move |(flag, _)| flags.contains(*flag)).map(|(_, name)| name)
 }
 
 /// The flags as debugfs prints them: each name followed by a blank, without the newline (spec 1 §14.2).
@@ -110,7 +61,7 @@ pub fn flags_text(flags: SdFlags, kernel: &Kernel) -> String {
 
 /// The flags as the kernel's own number, which traces and the oldest kernel's files show (spec 1 §4).
 pub fn flags_number(flags: SdFlags, kernel: &Kernel) -> u32 {
-    let names = kernel.topology.flag_set.names().iter().enumerate();
+    let names = kernel.topology.flag_set.names().enumerate();
     names.filter(|(_, (flag, _))| flags.contains(*flag)).map(|(bit, _)| 1 << bit).sum()
 }
 

@@ -187,8 +187,8 @@ pub enum LevelWeight {
     Span,
 }
 
-/// Flags that came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Flags that came or went, oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlagSet {
     /// With `SD_LOAD_BALANCE` on every level, and `SD_OVERLAP`.
     LoadBalanceAndOverlap,
