@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 mod case;
 
-use case::{Case, IDLE, big_little, caches, hybrid};
+use case::{Case, IDLE, MOVABLE, big_little, caches, hybrid};
 use evenkeel::balance::active::ActiveReason;
 use evenkeel::balance::choose::{GroupRule, adjust_numa_imbalance, sibling_imbalance};
 use evenkeel::balance::classify::GroupType;
@@ -293,17 +293,7 @@ fn a_cache_hot_task_moves_after_enough_failures() {
     assert!(!task_hot(&RULES, &CacheHeat { migration_cost: 0, ..heat(0, false) }));
     assert!(task_hot(&RULES, &CacheHeat { buddy: true, migration_cost: 0, ..heat(0, false) }));
     assert!(!task_hot(&RULES, &CacheHeat { buddy: true, idle_policy: true, ..heat(0, false) }));
-    let hot = Candidate {
-        delayed: false,
-        src_throttled: false,
-        dst_throttled: false,
-        ineligible: false,
-        percpu_kthread: false,
-        allowed: true,
-        on_cpu: false,
-        locality: Locality::Unaffected,
-        hot: true,
-    };
+    let hot = Candidate { hot: true, ..MOVABLE };
     let verdict = |failed| can_migrate_task(&RULES, &hot, LbFlags::empty(), Task, [failed, 1]);
     assert_eq!(
         [verdict(0), verdict(1), verdict(2)],
@@ -313,28 +303,17 @@ fn a_cache_hot_task_moves_after_enough_failures() {
 
 #[test]
 fn the_rules_on_a_task_apply_in_the_kernels_order() {
-    let movable = Candidate {
-        delayed: false,
-        src_throttled: false,
-        dst_throttled: false,
-        ineligible: false,
-        percpu_kthread: false,
-        allowed: true,
-        on_cpu: false,
-        locality: Locality::Unaffected,
-        hot: false,
-    };
     let verdict = |task: Candidate, flags| can_migrate_task(&RULES, &task, flags, Task, [0, 1]);
-    assert_eq!(verdict(movable, LbFlags::empty()), Ok(false));
-    let pinned = Candidate { allowed: false, on_cpu: true, ..movable };
+    assert_eq!(verdict(MOVABLE, LbFlags::empty()), Ok(false));
+    let pinned = Candidate { allowed: false, on_cpu: true, ..MOVABLE };
     assert_eq!(verdict(pinned, LbFlags::empty()), Err(Refusal::Pinned), "before running");
-    let running = Candidate { on_cpu: true, hot: true, ..movable };
+    let running = Candidate { on_cpu: true, hot: true, ..MOVABLE };
     assert_eq!(verdict(running, LbFlags::ACTIVE_LB), Err(Refusal::Running), "before active balance");
-    let hot = Candidate { hot: true, ..movable };
+    let hot = Candidate { hot: true, ..MOVABLE };
     assert_eq!(verdict(hot, LbFlags::ACTIVE_LB), Ok(false), "the stopper takes hot tasks");
     let nearer = Candidate { locality: Locality::Improves, ..hot };
     assert_eq!(verdict(nearer, LbFlags::empty()), Ok(false), "nearer to its memory beats hot");
-    let farther = Candidate { locality: Locality::Degrades, ..movable };
+    let farther = Candidate { locality: Locality::Degrades, ..MOVABLE };
     assert_eq!(verdict(farther, LbFlags::empty()), Err(Refusal::DegradesLocality));
     let throttled = Candidate { src_throttled: true, ..pinned };
     assert_eq!(verdict(throttled, LbFlags::empty()), Err(Refusal::Throttled));

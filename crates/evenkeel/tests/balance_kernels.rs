@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 mod case;
 
-use case::{Case, IDLE, big_little, caches, hybrid};
+use case::{Case, IDLE, MOVABLE, big_little, caches, hybrid};
 use evenkeel::balance::active::ActiveReason;
 use evenkeel::balance::choose::GroupRule;
 use evenkeel::balance::classify::GroupType::{FullyBusy, HasSpare, MisfitTask, Overloaded};
@@ -283,18 +283,6 @@ fn a_local_group_with_fewer_idle_cpus_wants_two_billion_tasks() {
         assert_eq!(case.outcome(), Ok((Task, 2_147_483_647, Some(2))), "{}", kernel.build);
     }
 }
-
-const MOVABLE: Candidate = Candidate {
-    delayed: false,
-    src_throttled: false,
-    dst_throttled: false,
-    ineligible: false,
-    percpu_kthread: false,
-    allowed: true,
-    on_cpu: false,
-    locality: Locality::Unaffected,
-    hot: false,
-};
 
 /// V22 and spec 3 §7.3.
 #[test]

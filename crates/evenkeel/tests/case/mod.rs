@@ -3,6 +3,7 @@
 use evenkeel::balance::choose::{GroupRule, SrcGroup};
 use evenkeel::balance::classify::GroupType;
 use evenkeel::balance::env::{IdleType, MigrationType};
+use evenkeel::balance::migrate::{Candidate, Locality};
 use evenkeel::balance::source::SrcRq;
 use evenkeel::balance::stats::{SdStats, Search};
 use evenkeel::balance::view::CpuRow;
@@ -14,6 +15,19 @@ use evenkeel::topology::{Domains, Machine, SdFlags};
 
 /// An idle CPU.
 pub const IDLE: (u32, u64, u64, u64) = (0, 0, 0, 0);
+
+/// A task that nothing keeps where it is.
+pub const MOVABLE: Candidate = Candidate {
+    delayed: false,
+    src_throttled: false,
+    dst_throttled: false,
+    ineligible: false,
+    percpu_kthread: false,
+    allowed: true,
+    on_cpu: false,
+    locality: Locality::Unaffected,
+    hot: false,
+};
 
 /// A level of a machine with a table of CPUs: what a decision needs.
 pub struct Case {
