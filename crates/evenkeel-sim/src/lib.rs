@@ -9,7 +9,7 @@
 //!
 //! Two tasks that each run 10 ms, on a machine with two CPUs; the second CPU is reached by an interrupt of 1 us:
 //! ```
-//! use evenkeel::{kernels::V6_12_117, observe::Silent, topology::Machine};
+//! use evenkeel::{kernels::DEFAULT, observe::Silent, topology::Machine};
 //! use evenkeel::workload::{Op, Phase, Program, TaskSpec, Workload};
 //! use evenkeel_sim::{SimParams, Simulation};
 //!
@@ -19,7 +19,7 @@
 //! let workload = Workload { tasks: vec![task], ..Workload::default() };
 //! let machine = Machine::regular(1, 1, 2, 1, false);
 //! let params = SimParams { fork_cost: 0, ..SimParams::default() };
-//! let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Silent)?;
+//! let mut sim = Simulation::new(&machine, DEFAULT, &workload, params, Silent)?;
 //! sim.run(1_000_000_000)?;
 //! let result = sim.result();
 //! assert_eq!(result.elapsed, 10_001_000);
