@@ -14,7 +14,7 @@
 //! those whose [`Throttling`](crate::queue_rules::Throttling) is modelled; the rule for a period timer that overruns
 //! three times in one go (no time passes inside it here); expired limits of dying groups.
 use crate::fair::{Dequeue, Enqueue};
-use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
+use crate::ids::{CpuId, QueueId, TaskId, TgId};
 use crate::io::{Action, GroupTimer, IpiKind};
 use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
@@ -395,7 +395,7 @@ impl<O: Observer> Sched<O> {
                 self.update_load_avg(se, Membership::Quiet);
                 self.se_update_runnable(se);
             }
-            if self.my_queue_is_idle(se) {
+            if self.se_is_idle(se) {
                 idle = counts.0;
             }
             let above = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
@@ -406,10 +406,6 @@ impl<O: Observer> Sched<O> {
             level = self.entities[se.index()].parent;
         }
         self.rqs[cpu.index()].nr_running -= counts.0;
-    }
-
-    fn my_queue_is_idle(&self, se: SeId) -> bool {
-        self.entities[se.index()].my_queue.is_some_and(|queue| self.queues[queue.index()].idle)
     }
 
     /// The queue goes on; the CPU's clock is up to date.
@@ -464,7 +460,7 @@ impl<O: Observer> Sched<O> {
                 self.update_load_avg(se, Membership::Keep);
                 self.se_update_runnable(se);
             }
-            if self.my_queue_is_idle(se) {
+            if self.se_is_idle(se) {
                 idle = counts.0;
             }
             let above = &mut self.queues[self.entities[se.index()].cfs_rq.index()];

@@ -202,7 +202,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// A waiting task stops waiting (`sched_info_dequeue`).
-    fn end_wait(&mut self, cpu: CpuId, task: TaskId) {
+    pub(crate) fn end_wait(&mut self, cpu: CpuId, task: TaskId) {
         let rq = &mut self.rqs[cpu.index()];
         let p = &mut self.tasks[task];
         if p.last_queued != 0 {

@@ -11,6 +11,7 @@ use crate::io::Action;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running, Trees};
 use crate::pick::rules::Rules;
 use crate::sched::Sched;
+use crate::topology::group::max_load_balance_interval;
 use crate::topology::{Partition, Rebuild};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -59,9 +60,9 @@ impl<O: Observer> Sched<O> {
 
     /// What depends on the number of online CPUs.
     fn count_online(&mut self) {
-        let online = u64::from(self.active.weight());
-        self.max_load_balance_interval = (u64::from(self.kernel.hz) * online / 10).max(1);
-        self.rules = Rules::of(&self.kernel, online as u32);
+        let online = self.active.weight();
+        self.max_load_balance_interval = max_load_balance_interval(self.kernel.hz, online);
+        self.rules = Rules::of(&self.kernel, online);
     }
 
     /// The stopper of a CPU that goes down pushes every queued task away.

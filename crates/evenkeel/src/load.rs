@@ -1,6 +1,7 @@
 //! The measures of a CPU and of a task that placement and balancing compare.
 //!
 //! In the kernel: `idle_cpu`, `cpu_load`, `cpu_util`, `task_h_load`. Specified in spec 2 §13, spec 3 §1.3.
+use crate::balance::view::is_core_idle;
 use crate::ids::{CpuId, QueueId, TaskId};
 use crate::kernel::Features;
 use crate::observe::Observer;
@@ -25,7 +26,7 @@ impl<O: Observer> Sched<O> {
     /// Whether every SMT sibling of the CPU, other than the CPU itself, is idle.
     #[inline]
     pub(crate) fn is_core_idle(&self, cpu: CpuId) -> bool {
-        self.topo.smt[cpu.index()].iter().all(|sibling| sibling == cpu || self.idle_cpu(sibling))
+        is_core_idle(&self.topo, self, cpu)
     }
 
     /// Whether the task is running on its CPU.

@@ -241,6 +241,12 @@ impl CpuMask {
         })
     }
 
+    /// The number of CPUs in both sets.
+    #[inline]
+    pub fn weight_and(&self, other: &Self) -> u32 {
+        self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones()).sum()
+    }
+
     /// The set as 64-bit words, lowest CPUs first.
     pub fn words(&self) -> &[u64] {
         &self.words

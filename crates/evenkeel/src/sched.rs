@@ -30,6 +30,7 @@ use crate::select::IdleWaker;
 use crate::task::{OnRq, Task, TaskParams, TaskState, Tasks};
 use crate::time::{Jiffies, MS, Ns, SEC, tick_ns};
 use crate::topology::asym::{cpu_capacities, cpu_priorities};
+use crate::topology::group::max_load_balance_interval;
 use crate::topology::{Domains, Machine, Partition, TopologyError};
 use crate::tune::Tune;
 use crate::weight::LoadWeight;
@@ -210,7 +211,6 @@ impl<O: Observer> Sched<O> {
             rq.detached.reserve(kernel.tunables.nr_migrate as usize);
             rq
         };
-        let hz = u64::from(kernel.hz);
         let empty = CpuMask::new(ncpus);
         let mut sched = Self {
             kernel: *kernel,
@@ -237,7 +237,7 @@ impl<O: Observer> Sched<O> {
             active: online.clone(),
             all: Arc::new(CpuMask::all(ncpus)),
             balance_running: false,
-            max_load_balance_interval: (hz * u64::from(online.weight()) / 10).max(1),
+            max_load_balance_interval: max_load_balance_interval(kernel.hz, online.weight()),
             rng: Rng::new(params.seed, 1),
             seed: params.seed,
             distribute: alloc::vec![0; ncpus],

@@ -223,14 +223,9 @@ impl<O: Observer> Sched<O> {
 
     /// Accounting of the task that comes (`sched_info_arrive`).
     fn arrive_on_cpu(&mut self, cpu: CpuId, task: TaskId) {
+        self.end_wait(cpu, task);
         let rq = &mut self.rqs[cpu.index()];
         let p = &mut self.tasks[task];
-        if p.last_queued != 0 {
-            let delta = rq.clock - p.last_queued;
-            p.run_delay += delta;
-            rq.stats.run_delay += delta;
-        }
-        p.last_queued = 0;
         p.last_arrival = rq.clock;
         p.pcount += 1;
         rq.stats.pcount += 1;

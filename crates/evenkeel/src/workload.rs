@@ -371,16 +371,12 @@ pub enum Change {
 /// Repetitions without any operation that takes time beyond which a program counts as never taking time.
 pub const TIMELESS_REPEATS_MAX: u64 = 1 << 20;
 
-/// A program can repeat (nearly) forever without taking time, which a simulator cannot execute.
+/// The loop of a program that repeats (nearly) forever without taking time, which a simulator cannot execute.
 ///
-/// True if some endless loop of the program, or one of more than [`TIMELESS_REPEATS_MAX`] rounds, contains no
+/// That is some endless loop of the program, or one of more than [`TIMELESS_REPEATS_MAX`] rounds, which contains no
 /// operation that takes or waits for time.
-pub fn loops_without_time(program: &Program) -> bool {
-    timeless_loop(program).is_some()
-}
-
-/// Which loop of a program repeats (nearly) forever without taking time: `Some(Some(i))` for phase `i`,
-/// `Some(None)` for the sequence of phases.
+///
+/// `Some(Some(i))` for phase `i`, `Some(None)` for the sequence of phases.
 pub fn timeless_loop(program: &Program) -> Option<Option<usize>> {
     let timeless =
         |phase: &Phase| !(phase.repeat != Repeat::Times(0) && phase.ops.iter().any(Op::takes_time));

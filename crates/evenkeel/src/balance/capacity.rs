@@ -10,7 +10,6 @@ use super::rules::Pressure;
 use crate::ids::{CpuId, DomainId, GroupId};
 use crate::observe::Observer;
 use crate::sched::Sched;
-use crate::time::{Jiffies, ms_to_jiffies};
 use crate::topology::rules::OverlapMinCapacity;
 use crate::topology::{Domains, SdFlags};
 
@@ -74,7 +73,7 @@ impl Sums {
 impl<O: Observer> Sched<O> {
     /// Refreshes the capacity of the first group of `sd` on behalf of `cpu`.
     pub(super) fn update_group_capacity(&mut self, sd: DomainId, cpu: CpuId) {
-        let next_update = self.jiffies() + self.capacity_period(sd);
+        let next_update = self.jiffies() + self.sd_interval(sd, false);
         let (child, first) = {
             let domain = &self.topo.domains[sd.index()];
             (domain.child, domain.groups)
@@ -115,10 +114,5 @@ impl<O: Observer> Sched<O> {
                 Sums { min: self.topo.groups[group.index()].span.first().map_or(0, of), ..sums }
             }
         }
-    }
-
-    fn capacity_period(&self, sd: DomainId) -> Jiffies {
-        let interval = ms_to_jiffies(self.topo.domains[sd.index()].balance_interval, self.kernel.hz);
-        interval.clamp(1, self.max_load_balance_interval)
     }
 }

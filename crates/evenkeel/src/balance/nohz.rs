@@ -10,8 +10,7 @@
 use super::env::IdleType;
 use super::event::{BalanceEvent, KickOutcome, KickReason, NohzVisit};
 use super::rules::{
-    BusyCpus, ClosedGate, FairTasks, IlbAbort, IlbWalk, KickAsym, KickDelivery, KickMovesDue, KickOrder,
-    KickTarget,
+    BusyCpus, ClosedGate, IlbAbort, IlbWalk, KickAsym, KickDelivery, KickMovesDue, KickOrder, KickTarget,
 };
 use super::view::{CpuView, capacity_is_reduced};
 use crate::ids::{CpuId, DomainId};
@@ -131,10 +130,7 @@ impl<O: Observer> Sched<O> {
         if order == KickOrder::CacheEarly && self.cache_is_busy(cpu) {
             return KickReason::LlcBusy;
         }
-        let fair = match self.kernel.balance.fair_tasks {
-            FairTasks::Queued => self.root(cpu).h_nr_queued,
-            FairTasks::Runnable => self.root(cpu).h_nr_runnable(),
-        };
+        let fair = self.kernel.balance.fair_tasks.of(self, cpu);
         let base = pointers.base;
         if fair >= 1 && base.is_some_and(|base| self.capacity_is_reduced(cpu, base)) {
             return KickReason::ReducedCapacity;

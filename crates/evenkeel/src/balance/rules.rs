@@ -8,6 +8,8 @@
 //! is tickless a little later in the tick (nobody can be kicked either way); newer kernels raise the root domain's
 //! "overloaded" only at the top level, which is the only one where it is read; older ones exclude CPUs that do no
 //! housekeeping, and here all do; a lock that became an atomic flag; cached capacities.
+use super::view::CpuView;
+use crate::ids::CpuId;
 
 /// How one kernel balances: every choice by which the builds differ, as a named value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,17 @@ pub enum FairTasks {
     Queued,
     /// Those that want to run (`h_nr_runnable`).
     Runnable,
+}
+
+impl FairTasks {
+    /// Those of a CPU.
+    #[inline]
+    pub fn of<V: CpuView + ?Sized>(self, view: &V, cpu: CpuId) -> u32 {
+        match self {
+            Self::Queued => view.h_nr_queued(cpu),
+            Self::Runnable => view.h_nr_runnable(cpu),
+        }
+    }
 }
 
 /// When CPUs balance by their ticks.

@@ -9,7 +9,7 @@
 //! is refreshed elsewhere (see [`capacity`](super::capacity)).
 use super::classify::{GroupType, group_classify};
 use super::env::{FbqType, IdleType};
-use super::rules::{BalanceRules, FairTasks, GroupAsymPacking, NumaCounters, PreferSibling};
+use super::rules::{BalanceRules, GroupAsymPacking, NumaCounters, PreferSibling};
 use super::view::{CpuView, capacity_is_reduced, is_core_idle};
 use crate::ids::{CpuId, DomainId, GroupId};
 use crate::mask::CpuMask;
@@ -292,10 +292,7 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
 
     /// The fair tasks of a CPU that count.
     pub fn fair_tasks(&self, cpu: CpuId) -> u32 {
-        match self.rules.fair_tasks {
-            FairTasks::Queued => self.view.h_nr_queued(cpu),
-            FairTasks::Runnable => self.view.h_nr_runnable(cpu),
-        }
+        self.rules.fair_tasks.of(self.view, cpu)
     }
 
     /// One fair task on a CPU whose capacity others use up: it would run better elsewhere (spec 3 §1.3).

@@ -147,7 +147,7 @@ impl<O: Observer> Sched<O> {
         let Some(local) = local else { return Some(idlest.group) };
         let domain = &self.topo.domains[id.index()];
         let local_span = &self.topo.groups[local.group.index()].span;
-        let allowed_here = local_span.and(&self.tasks[task].allowed).weight();
+        let allowed_here = local_span.weight_and(&self.tasks[task].allowed);
         let rules = DstRules {
             numa: domain.flags.contains(SdFlags::NUMA),
             imbalance_pct: u64::from(domain.imbalance_pct),

@@ -13,10 +13,16 @@ use crate::mask::CpuMask;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-/// Whether some core of the machine has two threads, online or not.
-pub(super) fn has_threads(machine: &Machine) -> bool {
+/// The core of every CPU, sorted.
+fn sorted_cores(machine: &Machine) -> Vec<u32> {
     let mut cores: Vec<u32> = machine.cpus.iter().map(|cpu| cpu.core).collect();
     cores.sort_unstable();
+    cores
+}
+
+/// Whether some core of the machine has two threads, online or not.
+pub(super) fn has_threads(machine: &Machine) -> bool {
+    let cores = sorted_cores(machine);
     cores.windows(2).any(|pair| pair[0] == pair[1])
 }
 
@@ -25,8 +31,7 @@ pub(super) fn is_hybrid(machine: &Machine) -> bool {
     if machine.arch != Arch::X86 {
         return false;
     }
-    let mut cores: Vec<u32> = machine.cpus.iter().map(|cpu| cpu.core).collect();
-    cores.sort_unstable();
+    let cores = sorted_cores(machine);
     let mut threads = cores.chunk_by(|a, b| a == b).map(<[u32]>::len);
     let first = threads.next();
     machine.cpus.iter().any(|cpu| cpu.capacity != machine.cpus[0].capacity)

@@ -15,9 +15,9 @@ use crate::mask::CpuMask;
 use crate::time::{Jiffies, ms_to_jiffies};
 use alloc::sync::Arc;
 
-/// The longest a CPU goes without balancing, in jiffies: a tenth of a second per online CPU.
+/// The longest a CPU goes without balancing, in jiffies: a tenth of a second per online CPU, but at least one.
 pub fn max_load_balance_interval(hz: u32, nr_online: u32) -> Jiffies {
-    u64::from(hz) * u64::from(nr_online) / 10
+    (u64::from(hz) * u64::from(nr_online) / 10).max(1)
 }
 
 impl Draft<'_> {
@@ -125,7 +125,7 @@ impl Draft<'_> {
             Some(child) => self.sum_of_ring(self.domains[child.index()].groups),
         };
         let hz = self.host.kernel.hz;
-        let longest = max_load_balance_interval(hz, self.host.nr_online).max(1);
+        let longest = max_load_balance_interval(hz, self.host.nr_online);
         let interval = ms_to_jiffies(self.domains[domain.index()].balance_interval, hz).clamp(1, longest);
         let next_update = self.host.jiffies.wrapping_add(interval);
         let capacity = &mut self.capacities[sgc.index()];
