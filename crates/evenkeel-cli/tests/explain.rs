@@ -166,52 +166,52 @@ fn naps_and_the_gates_of_new_idle_balancing() {
         "wakeups",
         &["--idle", "--for", "12ms"],
         expect![[r#"
-        Idle while work waits: 5.46ms of CPU time (11.4% of all)
-        In 12ms on 4 CPUs the CPUs idled for 6.80ms. During 5.46ms of it (21 stretches) a task waited that may run on the idle
-        CPU. Counting each waiting task once, 3.71ms could have been used.
+            Idle while work waits: 5.46ms of CPU time (11.4% of all)
+            In 12ms on 4 CPUs the CPUs idled for 6.80ms. During 5.46ms of it (21 stretches) a task waited that may run on the idle
+            CPU. Counting each waiting task once, 3.71ms could have been used.
 
-        What kept idle CPU and waiting task apart
-          time  share  times  cause
-        4.35ms  79.6%      9  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-         701us  12.8%      2  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
-         399us   7.3%      2  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
-        5.00us   0.1%      5  A task was on its queue already; it had to notice.
-        4.00us   0.1%      4  The task was placed on another idle CPU, which had to notice.
-        2.00us   0.0%      2  A wake-up was on its way to it by interrupt.
-        2.00us   0.0%      2  A kick was on its way to a tickless CPU.
-          (tickless: an idle CPU stops its tick; then others have to remember it)
-          (kick: a busy CPU's tick sends an interrupt to a tickless CPU so that it balances for all of them)
-          (cache hot: the task ran less than migration_cost ago, so its data is likely still in its CPU's cache)
+            What kept idle CPU and waiting task apart
+              time  share  times  longest  cause
+            4.35ms  79.6%      9    700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+             701us  12.8%      2    400us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
+             399us   7.3%      2    249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
+            5.00us   0.1%      5   1.00us  A task was on its queue already; it had to notice.
+            4.00us   0.1%      4   1.00us  The task was placed on another idle CPU, which had to notice.
+            2.00us   0.0%      2   1.00us  A wake-up was on its way to it by interrupt.
+            2.00us   0.0%      2   1.00us  A kick was on its way to a tickless CPU.
+              (tickless: an idle CPU stops its tick; then others have to remember it)
+              (kick: a busy CPU's tick sends an interrupt to a tickless CPU so that it balances for all of them)
+              (cache hot: the task ran less than migration_cost ago, so its data is likely still in its CPU's cache)
 
-        The longest stretches
-        CPU 1, from 2.051 ms for 700us:
-            700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-        CPU 2, from 2.15 ms for 700us:
-            700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-        CPU 0, from 2.301 ms for 700us:
-            700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-        CPU 1, from 7.451 ms for 700us:
-            549us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-           1.00us  A kick was on its way to a tickless CPU.
-            150us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
-        CPU 2, from 8.85 ms for 700us:
-            700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-        CPU 0, from 7.701 ms for 550us:
-            299us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-           1.00us  A kick was on its way to a tickless CPU.
-            249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
-           1.00us  A wake-up was on its way to it by interrupt.
-        CPU 2, from 5.15 ms for 400us:
-            400us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
-        CPU 1, from 5.15 ms for 301us:
-            301us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
-        CPU 1, from 10.151 ms for 299us:
-            299us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
-        CPU 1, from 4.751 ms for 250us:
-            250us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            The longest stretches
+            CPU 1, from 2.051 ms for 700us:
+                700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            CPU 2, from 2.15 ms for 700us:
+                700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            CPU 0, from 2.301 ms for 700us:
+                700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            CPU 1, from 7.451 ms for 700us:
+                549us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+               1.00us  A kick was on its way to a tickless CPU.
+                150us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
+            CPU 2, from 8.85 ms for 700us:
+                700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            CPU 0, from 7.701 ms for 550us:
+                299us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+               1.00us  A kick was on its way to a tickless CPU.
+                249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
+               1.00us  A wake-up was on its way to it by interrupt.
+            CPU 2, from 5.15 ms for 400us:
+                400us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
+            CPU 1, from 5.15 ms for 301us:
+                301us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
+            CPU 1, from 10.151 ms for 299us:
+                299us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            CPU 1, from 4.751 ms for 250us:
+                250us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
 
-        Numbers in brackets are rules of the specification of the balancer (spec 3).
-    "#]],
+            Numbers in brackets are rules of the specification of the balancer (spec 3).
+        "#]],
     );
 }
 

@@ -60,8 +60,8 @@ pub struct Stretch {
     pub end: Ns,
     /// Its causes in order of first appearance.
     pub parts: Vec<Part>,
-    /// The cause that stood last.
-    last: Option<Cause>,
+    /// The cause that stood last, and since when.
+    last: Option<(Cause, Ns)>,
 }
 
 /// One cause within a stretch.
@@ -78,9 +78,11 @@ pub struct Part {
 }
 
 impl Stretch {
-    /// `cause` has stood for `span` more; whether it has begun to stand anew.
-    fn add(&mut self, cause: Cause, span: Ns, due: Option<Ns>) -> bool {
-        let begins = self.last.replace(cause) != Some(cause);
+    /// `cause` has stood for `span` more, up to `self.end`; for how long without a break.
+    fn add(&mut self, cause: Cause, span: Ns, due: Option<Ns>) -> (bool, Ns) {
+        let begins = self.last.is_none_or(|(last, _)| last != cause);
+        let since = self.last.filter(|_| !begins).map_or(self.end - span, |(_, since)| since);
+        self.last = Some((cause, since));
         let at = self.parts.iter().position(|part| part.cause == cause).unwrap_or_else(|| {
             self.parts.push(Part { cause, time: 0, times: 0, due: None });
             self.parts.len() - 1
@@ -89,7 +91,7 @@ impl Stretch {
         part.time += span;
         part.times += u64::from(begins);
         part.due = part.due.max(due);
-        begins
+        (begins, self.end - since)
     }
 }
 
@@ -100,6 +102,8 @@ pub struct Share {
     pub time: Ns,
     /// How many uninterrupted parts of stretches it is made of.
     pub parts: u64,
+    /// The longest of them.
+    pub longest: Ns,
 }
 
 /// What was found.
@@ -225,7 +229,9 @@ impl IdleObserver {
         self.report.by_cpu[cpu.index()] += span;
         if let Some(stretch) = &mut self.cpus[cpu.index()].stretch {
             stretch.end = now;
-            share.parts += u64::from(stretch.add(cause, span, due));
+            let (begins, length) = stretch.add(cause, span, due);
+            share.parts += u64::from(begins);
+            share.longest = share.longest.max(length);
         }
     }
 

@@ -43,11 +43,13 @@ impl Report {
             Column::right("time"),
             Column::right("share"),
             Column::right("times"),
+            Column::right("longest"),
             Column::left("cause").cut(),
         ]);
         for (cause, share) in &self.causes {
-            let (time, count) = (units::duration(share.time), units::count(share.parts));
-            table.row([time, units::percent(share.time, self.total), count, cause.words()]);
+            let (time, longest) = (units::duration(share.time), units::duration(share.longest));
+            let count = units::count(share.parts);
+            table.row([time, units::percent(share.time, self.total), count, longest, cause.words()]);
         }
         // Causes are sentences: cutting them would hide the rule, so this table may be wider than the page.
         section.push_str(&table.render(Page { width: page.width.max(160), ..page }));
@@ -75,6 +77,7 @@ impl Report {
                     "words": cause.words(),
                     "time_ns": share.time,
                     "parts": share.parts,
+                    "longest_ns": share.longest,
                 })
             })
             .collect();
