@@ -9,7 +9,7 @@
 use anyhow::{Result, anyhow};
 use evenkeel::cost::CostModel;
 use evenkeel::kernel::{CfsTunables, Features, Kernel, TunableScaling};
-use evenkeel::time::{Ns, SEC};
+use evenkeel::time::{Ns, SEC, US};
 use evenkeel_formats::diagnostic::near_match;
 use evenkeel_formats::scenario::parse_duration;
 use evenkeel_sim::{SimParams, StopTick};
@@ -86,6 +86,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
             "linear" => TunableScaling::Linear,
             _ => return Err(String::from("expected none, log or linear")),
         };
+        Ok(())
+    }),
+    setting("cfs_bandwidth_slice_us", "N", "what a CPU draws at a time from a group's limit of CPU time, microseconds", |s, v| {
+        s.kernel.tunables.cfs_bandwidth_slice_ns = number(v, 1, 1_000_000)? * US;
         Ok(())
     }),
     setting("hz", "100 | 250 | 300 | 1000", "ticks a second", |s, v| {

@@ -138,15 +138,21 @@ impl Groups {
         self.clone().apply(group, settings, blame, origin)
     }
 
-    /// Whether CPU time is ever limited.
-    pub(crate) fn has_limits(&self, workload: &Workload) -> bool {
-        let changes = workload.timeline.iter().any(|entry| match &entry.change {
-            Change::SetGroup { settings, .. } => {
-                settings.bandwidth.is_some_and(|limit| limit.quota.is_some())
-            }
-            Change::SetAttributes { .. } | Change::Tune(_) | Change::Domain { .. } => false,
+    /// Refuses bursts, which the kernel `build` does not know.
+    pub(crate) fn check_no_burst(workload: &Workload, build: &str) -> Result<(), SimError> {
+        let declared = workload.groups.iter().map(|group| (&group.settings, group.origin, "(groups)"));
+        let changed = workload.timeline.iter().filter_map(|entry| match &entry.change {
+            Change::SetGroup { settings, .. } => Some((settings, entry.origin, "(timeline)")),
+            Change::SetAttributes { .. } | Change::Tune(_) | Change::Domain { .. } => None,
         });
-        changes || self.all.iter().any(|group| group.bandwidth.is_some())
+        let has_burst = |settings: &GroupSettings| settings.bandwidth.is_some_and(|limit| limit.burst != 0);
+        match declared.chain(changed).find(|(settings, ..)| has_burst(settings)) {
+            None => Ok(()),
+            Some((_, origin, task)) => Err(Blame { workload, task }.invalid(
+                origin,
+                format!("{build} has no burst: what a limited group does not use in a period is lost"),
+            )),
+        }
     }
 
     fn apply(

@@ -162,8 +162,8 @@ impl<O: Observer> View<'_, O> {
         self.line("removed.runnable_avg", queue.removed.runnable_avg);
         self.line("tg_load_avg_contrib", queue.tg_load_avg_contrib);
         self.line("tg_load_avg", group.load_avg);
-        self.line("throttled", 0);
-        self.line("throttle_count", 0);
+        self.line("throttled", u32::from(queue.bandwidth.throttled));
+        self.line("throttle_count", queue.bandwidth.throttle_count);
         self.text.push('\n');
     }
 

@@ -23,13 +23,14 @@ use crate::params::{SimParams, StopTick};
 use crate::program::{Change, Program, Programs};
 use crate::timers::{Kind, Timer, Timers};
 use crate::turns::Execution;
+use evenkeel::bandwidth::rules::Leftovers;
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{FairPolicy, Input};
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::rng::Rng;
-use evenkeel::sched::{Params, Sched, SchedError};
+use evenkeel::sched::{Params, Sched};
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel::workload::{SpecId, Workload};
@@ -124,8 +125,6 @@ pub struct Simulation<O: Observer> {
     groups: Groups,
     /// On which CPU the timers of a group were armed.
     group_timer_cpus: Vec<[CpuId; 2]>,
-    /// Tasks that may have come to wait in a throttled queue, during the present input.
-    touched: Vec<TaskId>,
     /// Instances created so far, by definition.
     numbers: Vec<u32>,
     /// Tasks of the workload that have not ended.
@@ -167,8 +166,8 @@ impl<O: Observer> Simulation<O> {
         if workload.tasks[..own].iter().all(|spec| spec.instances == 0) {
             return Err(SimError::NothingToRun);
         }
-        if groups.has_limits(workload) && !kernel.queues.throttling.is_modelled() {
-            return Err(SchedError::ThrottlingNotModelled { build: kernel.build }.into());
+        if kernel.queues.bandwidth.leftovers == Leftovers::Expire {
+            Groups::check_no_burst(workload, kernel.build)?;
         }
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
         let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
@@ -204,7 +203,6 @@ impl<O: Observer> Simulation<O> {
             all: Arc::new(CpuMask::all(ncpus)),
             unbound: Arc::new(unbound),
             groups,
-            touched: Vec::new(),
             numbers: vec![0; workload.tasks.len() + launchers.len()],
             alive: 0,
             launching: launchers.len(),

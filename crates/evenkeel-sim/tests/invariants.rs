@@ -4,6 +4,7 @@
 //! end CPU time must be conserved. Each case is made from its seed alone; `EVENKEEL_CASES=5000 cargo test -p evenkeel-sim
 //! --test invariants` runs more of them than the usual suite.
 
+use evenkeel::bandwidth::rules::Leftovers;
 use evenkeel::kernels::{ALL, DEFAULT};
 use evenkeel::rng::Rng;
 use evenkeel::time::{MS, US};
@@ -21,21 +22,19 @@ fn share(rng: &mut Rng) -> Option<GroupShare> {
     Some(GroupShare::Weight([1, 10, 100, 300, 10_000][rng.below(5) as usize]))
 }
 
-/// A tight limit, on kernels that have them.
-fn bandwidth(rng: &mut Rng, limits: bool) -> Option<Bandwidth> {
-    let limit = Bandwidth {
-        quota: [None, Some(MS), Some(3 * MS), Some(20 * MS)][rng.below(4) as usize],
-        period: [5, 10, 100][rng.below(3) as usize] * MS,
-        burst: 0,
-    };
-    Some(limit).filter(|_| limits)
+/// A tight limit, with a burst on kernels that know them.
+fn bandwidth(rng: &mut Rng, bursts: bool) -> Option<Bandwidth> {
+    let quota = [None, Some(MS), Some(3 * MS), Some(20 * MS)][rng.below(4) as usize];
+    let period = [5, 10, 100][rng.below(3) as usize] * MS;
+    let burst = quota.filter(|_| bursts).map_or(0, |quota| [0, quota / 2, quota][rng.below(3) as usize]);
+    Some(Bandwidth { quota, period, burst })
 }
 
 /// Two declared groups; the others are made because tasks name them.
-fn groups(rng: &mut Rng, limits: bool) -> Vec<GroupSpec> {
+fn groups(rng: &mut Rng, bursts: bool) -> Vec<GroupSpec> {
     let idle = GroupSettings { idle: Some(true), ..GroupSettings::default() };
-    let weighted = GroupSettings { share: share(rng), bandwidth: bandwidth(rng, limits), idle: None };
-    let limited = GroupSettings { bandwidth: bandwidth(rng, limits), ..GroupSettings::default() };
+    let weighted = GroupSettings { share: share(rng), bandwidth: bandwidth(rng, bursts), idle: None };
+    let limited = GroupSettings { bandwidth: bandwidth(rng, bursts), ..GroupSettings::default() };
     [("/idle", idle), ("/a/b", weighted), ("/a", limited)]
         .map(|(path, settings)| GroupSpec { path: path.into(), settings, origin: None })
         .into()
@@ -99,7 +98,7 @@ fn op(rng: &mut Rng, ncpus: u32) -> Op {
     }
 }
 
-fn workload(rng: &mut Rng, ncpus: u32, limits: bool) -> Workload {
+fn workload(rng: &mut Rng, ncpus: u32, bursts: bool) -> Workload {
     let object = |name: &str, kind| Object { name: name.into(), kind };
     let objects = vec![
         object("sem", ObjectKind::Semaphore { initial: 1 }),
@@ -151,12 +150,12 @@ fn workload(rng: &mut Rng, ncpus: u32, limits: bool) -> Workload {
         at: u64::from(i) * 30 * MS + 1,
         change: Change::SetGroup {
             path: "/a/b".into(),
-            settings: GroupSettings { share: share(rng), bandwidth: bandwidth(rng, limits), idle: None },
+            settings: GroupSettings { share: share(rng), bandwidth: bandwidth(rng, bursts), idle: None },
         },
         origin: None,
     });
     timeline.extend(changes);
-    let groups = groups(rng, limits);
+    let groups = groups(rng, bursts);
     let autogroup = rng.below(4) == 0;
     Workload { name: "random".into(), tasks, objects, timeline, groups, autogroup, ..Workload::default() }
 }
@@ -168,8 +167,8 @@ fn run(case: u64, check: bool) -> String {
     // Every other case the default kernel, the others in turn.
     let runs: Vec<_> = ALL.into_iter().filter(|kernel| kernel.runs).collect();
     let kernel = if case.is_multiple_of(2) { DEFAULT } else { runs[(case / 2) as usize % runs.len()] };
-    let limits = kernel.queues.throttling.is_modelled();
-    let workload = workload(&mut rng, machine.nr_cpus() as u32, limits);
+    let bursts = kernel.queues.bandwidth.leftovers == Leftovers::Kept;
+    let workload = workload(&mut rng, machine.nr_cpus() as u32, bursts);
     let mut sim = Simulation::new(&machine, kernel, &workload, params, Digest::default()).unwrap();
     while sim.now() < 150 * MS && sim.step().unwrap() {
         if check {

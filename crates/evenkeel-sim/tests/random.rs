@@ -1,11 +1,12 @@
 //! Random workloads on small machines: nothing panics, no invariant breaks, and a run repeats itself exactly.
+use evenkeel::bandwidth::rules::Leftovers;
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels;
 use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
 use evenkeel::workload::{
-    Attributes, Object, ObjectId, ObjectKind, Op, Phase, Policy, Program, Repeat, SpecId, TaskSpec, TimerOp,
-    TimerRef, Workload,
+    Attributes, Bandwidth, GroupSettings, GroupSpec, Object, ObjectId, ObjectKind, Op, Phase, Policy,
+    Program, Repeat, SpecId, TaskSpec, TimerOp, TimerRef, Workload,
 };
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::{Delays, RunResult, SimParams, Simulation, StopTick};
@@ -96,6 +97,33 @@ fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
     })
 }
 
+/// No limit for `/g0` and `/g1`, or a tight one for either or both.
+fn limits() -> impl Strategy<Value = Vec<GroupSpec>> {
+    let limit = (1u64..8, 1u64..4, any::<bool>()).prop_map(|(quota, periods, burst)| Bandwidth {
+        quota: Some(quota * MS),
+        period: periods * 5 * MS,
+        burst: if burst { quota * MS } else { 0 },
+    });
+    prop::collection::vec(prop::option::of(limit), 2).prop_map(|limits| {
+        let group = |(index, bandwidth)| GroupSpec {
+            path: format!("/g{index}"),
+            settings: GroupSettings { bandwidth, ..GroupSettings::default() },
+            origin: None,
+        };
+        limits.into_iter().enumerate().map(group).collect()
+    })
+}
+
+/// The same without bursts on kernels that do not know them.
+fn known_to(kernel: &Kernel, mut groups: Vec<GroupSpec>) -> Vec<GroupSpec> {
+    if kernel.queues.bandwidth.leftovers == Leftovers::Expire {
+        for limit in groups.iter_mut().filter_map(|group| group.settings.bandwidth.as_mut()) {
+            limit.burst = 0;
+        }
+    }
+    groups
+}
+
 fn machines() -> impl Strategy<Value = Machine> {
     prop_oneof![
         Just(Machine::regular(1, 1, 1, 1, false)),
@@ -174,8 +202,10 @@ proptest! {
             (Just(machine), workload(cpus))
         }),
         kernel in any_kernel(),
+        groups in limits(),
         params in params(),
     ) {
+        let workload = Workload { groups: known_to(&kernel, groups), ..workload };
         let checked = run(&machine, &kernel, &workload, params, true);
         let again = run(&machine, &kernel, &workload, params, false);
         prop_assert_eq!(checked, again);

@@ -12,8 +12,7 @@ use evenkeel::time::{MS, Ns, SEC};
 use evenkeel::topology::Machine;
 use evenkeel::weight::LoadWeight;
 use evenkeel::workload::{
-    Attributes, Bandwidth, GroupSettings, GroupShare, GroupSpec, Op, Phase, Program, Repeat, TaskSpec,
-    Workload,
+    Attributes, GroupSettings, GroupShare, GroupSpec, Op, Phase, Program, Repeat, TaskSpec, Workload,
 };
 use evenkeel_sim::{RunResult, SimParams, Simulation};
 
@@ -98,41 +97,6 @@ fn groups_get_their_shares_within_two_percent_on_1_4_and_16_cpus() {
             assert!(got.abs_diff(want) * 50 <= want, "on {ncpus} CPUs: {got} of {want}");
         }
     }
-}
-
-#[test]
-fn a_limited_group_gets_its_quota_and_waiting_for_it_is_no_waste() {
-    for (ncpus, quota, run_each) in [(1, 20, 2), (4, 50, 5), (4, 250, 25)] {
-        let limit = Bandwidth { quota: Some(quota * MS), period: 100 * MS, burst: 0 };
-        let settings = GroupSettings { bandwidth: Some(limit), ..GroupSettings::default() };
-        let group = GroupSpec { path: "/a".into(), settings, origin: None };
-        let attributes = Attributes { group: Some("/a/b".into()), ..Attributes::default() };
-        let tasks = vec![spinner("t", 2 * ncpus, attributes)];
-        let result = run(ncpus, &Workload { tasks, groups: vec![group], ..Workload::default() });
-        let (got, want) = (result.groups[1].times.run, run_each * SEC);
-        // What a period's end cuts off at the beginning and at the end of the run is up to a quota each.
-        assert!(got.abs_diff(want) <= want / 50 + quota * MS, "{quota} ms on {ncpus} CPUs: {got} of {want}");
-        // A CPU whose queue is throttled counts as idle for those who wait where it is not, for less than a slice each.
-        let conservation = &result.conservation;
-        assert!(conservation.wasted * 30 < 10 * SEC * u64::from(ncpus), "{conservation:?}");
-        assert!(conservation.violations.is_empty(), "{conservation:?}");
-    }
-}
-
-#[test]
-fn kernels_that_throttle_in_another_way_refuse_limits() {
-    let limit = Bandwidth { quota: Some(20 * MS), period: 100 * MS, burst: 0 };
-    let settings = GroupSettings { bandwidth: Some(limit), ..GroupSettings::default() };
-    let groups = vec![GroupSpec { path: "/a".into(), settings, origin: None }];
-    let workload =
-        Workload { tasks: vec![spinner("t", 1, Attributes::default())], groups, ..Workload::default() };
-    let machine = Machine::regular(1, 1, 1, 1, false);
-    let error =
-        Simulation::new(&machine, &kernels::V6_18_15, &workload, SimParams::default(), Silent).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "limits of CPU time are not modelled for kernel v6.18.15, which throttles in another way than v6.12"
-    );
 }
 
 #[test]

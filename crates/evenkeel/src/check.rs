@@ -1,6 +1,7 @@
 //! The invariants of a scheduler's state, verified by recomputing everything that is kept incrementally.
 //!
 //! Meant for tests: [`Sched::check`] looks at every task and every queue, so its cost grows with the machine.
+use crate::bandwidth::rules::Throttling;
 use crate::entity::CfsRq;
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::io::FairPolicy;
@@ -8,7 +9,7 @@ use crate::observe::Observer;
 use crate::pelt::LOAD_AVG_MAX;
 use crate::queue_rules::VirtualTime;
 use crate::sched::Sched;
-use crate::task::{OnRq, TaskState};
+use crate::task::{OnRq, Task, TaskState};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -42,13 +43,19 @@ impl<O: Observer> Sched<O> {
             let entity = &self.entities[p.se.index()];
             let queued = p.on_rq == OnRq::Queued;
             assert_ne!(p.on_rq, OnRq::Migrating, "{task:?} is in transit between two inputs");
-            assert_eq!(entity.on_rq, queued, "{task:?}: entity and task disagree about being queued");
+            let competes = queued && !self.task_is_throttled(task);
+            assert_eq!(entity.on_rq, competes, "{task:?}: entity and task disagree about being queued");
             assert_eq!(
                 listed[task.index()],
-                u32::from(queued),
+                u32::from(competes),
                 "{task:?} must be on one list iff it is queued"
             );
             let queue = &self.queues[entity.cfs_rq.index()];
+            let stopped = queued && self.throttled_hierarchy(entity.cfs_rq);
+            match self.rules.queues.bandwidth.throttling {
+                Throttling::WholeQueue => assert_eq!(p.throttled, stopped, "{task:?}: throttled"),
+                Throttling::PerTask => assert!(stopped || !p.throttled, "{task:?} is in limbo for nothing"),
+            }
             if p.state != TaskState::New {
                 assert_eq!(queue.cpu, p.cpu, "{task:?}: entity and task are on different CPUs");
                 assert_eq!(queue.group, p.group, "{task:?} is on the queue of another group");
@@ -80,13 +87,13 @@ impl<O: Observer> Sched<O> {
         let queued: Vec<TaskId> = self
             .tasks
             .iter()
-            .filter(|(_, p)| p.cpu == cpu && p.on_rq == OnRq::Queued)
+            .filter(|(task, p)| p.cpu == cpu && p.on_rq == OnRq::Queued && !self.task_is_throttled(*task))
             .map(|(task, _)| task)
             .collect();
         let count = queued.len() as u32;
         assert_eq!(rq.cfs_tasks.len(), count, "CPU {cpu}: length of the task list");
         let stopper = u32::from(!rq.stop_works.is_empty());
-        let stopped = |task: &&TaskId| self.throttled_hierarchy(self.entity(**task).cfs_rq);
+        let stopped = |task: &&TaskId| self.tasks[**task].throttled;
         let throttled = queued.iter().filter(stopped).count() as u32;
         assert_eq!(rq.nr_running, count - throttled + stopper, "CPU {cpu}: rq.nr_running");
         assert_eq!(self.root(cpu).h_nr_queued, count - throttled, "CPU {cpu}: tasks below the root queue");
@@ -158,7 +165,8 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// A throttled queue is on no other, its pool knows it, and everything below knows too.
+    /// The pool of a throttled queue knows it, and everything below knows too. A queue throttled as a whole is on no other;
+    /// where tasks stop one by one, limbo holds those that have.
     fn check_throttling(&self, id: QueueId) {
         let queue = &self.queues[id.index()];
         let mut throttled = 0;
@@ -169,12 +177,21 @@ impl<O: Observer> Sched<O> {
             level = queue.owner.map(|owner| self.entities[owner.index()].cfs_rq);
         }
         assert_eq!(queue.bandwidth.throttle_count, throttled, "{id:?}: throttled queues up to the root");
-        assert!(throttled == 0 || !queue.on_list, "{id:?}: load that stands still is not decayed");
+        let throttling = self.rules.queues.bandwidth.throttling;
+        let stands_still = throttled > 0 && (throttling == Throttling::WholeQueue || queue.nr_running == 0);
+        assert_eq!(queue.bandwidth.paused, stands_still, "{id:?}: whether its load stands still");
+        assert!(!stands_still || !queue.on_list, "{id:?}: load that stands still is not decayed");
+        let in_limbo = |(task, p): &(TaskId, &Task)| {
+            self.task_is_throttled(*task) && self.entities[p.se.index()].cfs_rq == id
+        };
+        let in_limbo = self.tasks.iter().filter(in_limbo).count() as u32;
+        assert_eq!(queue.limbo.len(), in_limbo, "{id:?}: tasks in limbo");
         if queue.bandwidth.throttled {
             let pool = self.groups[queue.group.index()].pool.as_ref().expect("a throttled group has a limit");
             assert!(pool.throttled.contains(&id), "{id:?} is throttled and nobody knows");
             let owner = queue.owner.expect("the root group has no limit");
-            assert!(!self.entities[owner.index()].on_rq, "{id:?} is throttled and competes");
+            let competes = self.entities[owner.index()].on_rq && throttling == Throttling::WholeQueue;
+            assert!(!competes, "{id:?} is throttled and competes");
         }
     }
 

@@ -6,6 +6,7 @@
 //! In the kernel: `struct sched_entity`, `struct cfs_rq`. Specified in spec 2 §3.
 use crate::bandwidth::QueueBandwidth;
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
+use crate::list::TaskList;
 use crate::pelt::SchedAvg;
 use crate::queue_rules::VirtualTime;
 use crate::time::{Jiffies, Ns};
@@ -156,6 +157,8 @@ pub struct CfsRq {
     pub removed: Removed,
     /// Its part in its group's limit of CPU time.
     pub bandwidth: QueueBandwidth,
+    /// Throttled tasks of its own, the last one first, where each stops for itself.
+    pub limbo: TaskList,
     /// Hierarchical load, computed at most once a jiffy.
     pub h_load: u64,
     /// When it was computed.
@@ -197,6 +200,7 @@ impl CfsRq {
             avg: SchedAvg::default(),
             removed: Removed::default(),
             bandwidth: QueueBandwidth::new(),
+            limbo: TaskList::default(),
             h_load: 0,
             last_h_load_update: 0,
             propagate: false,

@@ -5,6 +5,7 @@
 //!
 //! In the kernel: `enqueue_task_fair`, `dequeue_entities`, `pick_task_fair`, `pick_next_task_fair`,
 //! `check_preempt_wakeup_fair`. Specified in spec 2 §5.2, §5.3, §6.7.
+use crate::bandwidth::rules::Throttling;
 use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::io::FairPolicy;
@@ -80,6 +81,9 @@ impl<O: Observer> Sched<O> {
 
     /// Puts a task on its queue on `cpu`, whose clock is up to date.
     pub(crate) fn enqueue_task(&mut self, cpu: CpuId, task: TaskId, flags: Enqueue) {
+        if self.task_is_throttled(task) && self.enqueue_throttled_task(cpu, task) {
+            return;
+        }
         let p = &self.tasks[task];
         let mut counts = self.counts_of(task);
         if !(counts.delayed != 0 && (p.on_rq == OnRq::Migrating || flags.contains(Enqueue::RESTORE))) {
@@ -118,6 +122,7 @@ impl<O: Observer> Sched<O> {
         if !throttled {
             self.add_nr_running(cpu);
         }
+        self.note_throttled(task);
         self.hrtick_update(cpu);
         let clock = self.rqs[cpu.index()].clock;
         let p = &mut self.tasks[task];
@@ -129,7 +134,7 @@ impl<O: Observer> Sched<O> {
     /// The entity above, unless the queue it is on is throttled: what happens there concerns nobody above.
     fn above_unless_throttled(&self, se: SeId, throttled: &mut bool) -> Option<SeId> {
         let entity = &self.entities[se.index()];
-        *throttled |= self.queues[entity.cfs_rq.index()].bandwidth.throttled;
+        *throttled |= self.is_cut_off(entity.cfs_rq);
         entity.parent.filter(|_| !*throttled)
     }
 
@@ -182,6 +187,10 @@ impl<O: Observer> Sched<O> {
         if !flags.contains(Dequeue::SAVE) && self.rqs[cpu.index()].curr != Some(task) {
             self.end_wait(cpu, task);
         }
+        if self.task_is_throttled(task) {
+            self.dequeue_throttled_task(task);
+            return true;
+        }
         if !(delayed && (migrating || flags.contains(Dequeue::SAVE))) {
             self.util_est_dequeue(cpu, task);
         }
@@ -192,6 +201,7 @@ impl<O: Observer> Sched<O> {
             self.util_est_update(se);
         }
         if self.dequeue_entities(cpu, se, flags) {
+            self.set_throttled(task, false);
             if sleeps && update == UtilEstUpdate::AfterDequeue {
                 self.util_est_update(se);
             }
@@ -314,6 +324,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn pick_task_fair(&mut self, cpu: CpuId) -> Option<TaskId> {
         let rules = self.rules();
         let mut id = QueueId(cpu.0);
+        let mut stops = false;
         loop {
             let queue = &self.queues[id.index()];
             if queue.nr_running == 0 {
@@ -324,18 +335,29 @@ impl<O: Observer> Sched<O> {
                 self.update_curr(id);
             }
             if self.check_cfs_rq_runtime(id) {
-                id = QueueId(cpu.0);
-                continue;
+                match rules.queues.bandwidth.throttling {
+                    Throttling::WholeQueue => {
+                        id = QueueId(cpu.0);
+                        continue;
+                    }
+                    Throttling::PerTask => stops = true,
+                }
             }
             let se = self.queues[id.index()].pick_next_entity(&self.entities, PickMode::Full, &rules);
             let entity = &self.entities[se.index()];
             if entity.sched_delayed {
                 self.dequeue_entities(cpu, se, Dequeue::SLEEP | Dequeue::DELAYED);
                 id = QueueId(cpu.0);
+                stops = false;
                 continue;
             }
             match (entity.task, entity.my_queue) {
-                (Some(task), _) => return Some(task),
+                (Some(task), _) => {
+                    if stops {
+                        self.task_throttle_setup_work(cpu);
+                    }
+                    return Some(task);
+                }
                 (None, Some(queue)) => id = queue,
                 (None, None) => unreachable!("an entity is a task or a group"),
             }
@@ -435,7 +457,7 @@ impl<O: Observer> Sched<O> {
         }
         let rules = self.rules();
         let wakee = self.tasks[task].se;
-        if self.throttled_hierarchy(self.entities[wakee.index()].cfs_rq) {
+        if self.tasks[task].throttled {
             return;
         }
         if rules.features.contains(Features::NEXT_BUDDY)

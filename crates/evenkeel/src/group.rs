@@ -7,6 +7,7 @@
 //! In the kernel: `calc_group_shares`, `update_cfs_group`, `reweight_entity`, `update_tg_load_avg`,
 //! `sched_create_group`. Specified in spec 2 §6.10, §9.6, §9.7, §14. Limits of CPU time are in [`bandwidth`](crate::bandwidth).
 use crate::bandwidth::Pool;
+use crate::bandwidth::rules::Throttling;
 use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::load_avg::Membership;
@@ -177,7 +178,8 @@ impl<O: Observer> Sched<O> {
         let Some(queue) = self.entities[se.index()].my_queue else { return };
         let queue = &self.queues[queue.index()];
         if (queue.load_weight == 0 && self.rules.queues.empty_group_keeps_weight)
-            || queue.bandwidth.throttle_count > 0
+            || (queue.bandwidth.throttle_count > 0
+                && self.rules.queues.bandwidth.throttling == Throttling::WholeQueue)
         {
             return;
         }
@@ -319,19 +321,27 @@ impl<O: Observer> Sched<O> {
 
     /// Passes a jump on through all levels above an entity; the load of its queue decays from now on, even if nothing is
     /// ever queued there.
-    fn propagate_up(&mut self, se: SeId) {
+    pub(crate) fn propagate_up(&mut self, se: SeId) {
         let queue = self.entities[se.index()].cfs_rq;
-        if self.queues[queue.index()].bandwidth.throttled {
+        if self.propagation_stops_at(queue) {
             return;
         }
         self.list_add_leaf_queue(queue);
         let mut level = self.entities[se.index()].parent;
         while let Some(se) = level {
             self.update_load_avg(se, Membership::Keep);
-            if self.queues[self.entities[se.index()].cfs_rq.index()].bandwidth.throttled {
+            if self.is_cut_off(self.entities[se.index()].cfs_rq) {
                 return;
             }
             level = self.entities[se.index()].parent;
+        }
+    }
+
+    /// Whether nothing is passed on above a queue, because it is throttled or stands still.
+    fn propagation_stops_at(&self, id: QueueId) -> bool {
+        match self.rules.queues.bandwidth.throttling {
+            Throttling::WholeQueue => self.queues[id.index()].bandwidth.throttled,
+            Throttling::PerTask => self.queues[id.index()].bandwidth.paused,
         }
     }
 

@@ -39,6 +39,7 @@ impl<O: Observer> Sched<O> {
         let rq = &mut self.rqs[cpu.index()];
         rq.active = true;
         rq.idle_stamp = now;
+        self.update_runtime_enabled(cpu);
         self.count_online();
         self.rebuild_domains(None);
         self.nohz_balance_enter_idle(cpu);
@@ -55,6 +56,7 @@ impl<O: Observer> Sched<O> {
             self.sched_ttwu_pending(cpu);
         }
         self.run_stopper(cpu);
+        self.unthrottle_offline_cfs_rqs(cpu);
         self.push_all(cpu);
     }
 

@@ -31,7 +31,8 @@ pub enum Input {
         /// What for.
         kind: IpiKind,
     },
-    /// The CPU reschedules; answers [`Action::Resched`]. Ignored if the request was served meanwhile.
+    /// The CPU reschedules, or the running task returns to user mode where a limit of CPU time stops it; answers
+    /// [`Action::Resched`]. Ignored if the request was served meanwhile.
     Schedule {
         /// The CPU.
         cpu: CpuId,
@@ -131,8 +132,7 @@ pub enum Input {
         /// The group.
         group: TgId,
     },
-    /// Sets or lifts the limit of CPU time of a task group. Only for kernels whose throttling is modelled
-    /// ([`Throttling`](crate::queue_rules::Throttling)).
+    /// Sets or lifts the limit of CPU time of a task group. A burst has no effect on kernels that do not know it.
     SetBandwidth {
         /// The group; not the root group.
         group: TgId,
@@ -218,7 +218,8 @@ pub struct WakeContext {
 /// Something the host has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Bring [`Input::Schedule`] on `cpu`, at once if `from` is `cpu`, else after an interrupt's delay.
+    /// Bring [`Input::Schedule`] on `cpu`, at once if `from` is `cpu`, else after an interrupt's delay. The running program
+    /// does not go on before.
     Resched {
         /// Who asks.
         from: CpuId,

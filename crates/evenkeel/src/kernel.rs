@@ -66,6 +66,8 @@ pub struct Tunables {
     pub nr_migrate: u32,
     /// Tasks looked at between two releases of the queue's lock (`sched_nr_migrate_break`).
     pub nr_migrate_break: u32,
+    /// `sched_cfs_bandwidth_slice_us`: what a queue draws from its group's limit at a time (spec 2 §14.3).
+    pub cfs_bandwidth_slice_ns: Ns,
     /// Slices of the classic completely fair scheduler; `None` where deadlines replaced it (spec 2 §1.1).
     pub cfs: Option<CfsTunables>,
     /// `numa_balancing/`: how tasks are sampled for the memory they use.

@@ -32,6 +32,12 @@ impl TaskList {
         self.tail
     }
 
+    /// The task that was put there last.
+    #[inline]
+    pub fn head(&self) -> Option<TaskId> {
+        self.head
+    }
+
     /// The number of tasks.
     #[inline]
     pub fn len(&self) -> u32 {

@@ -134,6 +134,9 @@ impl<O: Observer> Sched<O> {
         let rq = &self.rqs[queue.cpu.index()];
         if queue.age(now, rq.arch_capacity, &self.rules) {
             self.update_tg_load_avg(id);
+            if self.queues[id.index()].nr_running == 0 {
+                self.note_pelt_idle(id);
+            }
         }
         let queue = &self.queues[id.index()];
         if let Some(owner) = queue.owner {
@@ -151,7 +154,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn list_add_leaf_queue(&mut self, id: QueueId) {
         let queue = &mut self.queues[id.index()];
         let Some(owner) = queue.owner else { return };
-        if queue.on_list || queue.bandwidth.throttle_count > 0 {
+        if queue.on_list || queue.bandwidth.paused {
             return;
         }
         queue.on_list = true;

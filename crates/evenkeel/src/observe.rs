@@ -238,7 +238,8 @@ pub enum Event {
     },
     /// The domain trees were built anew: from here on domains and groups have these numbers.
     Rebuilt(Arc<Trees>),
-    /// A task group has used up its limit on a CPU: nothing of it runs there until it goes on.
+    /// A task group has used up its limit on a CPU: nothing of it runs there until it goes on, or nothing returns to user
+    /// mode.
     Throttle {
         /// The CPU.
         cpu: CpuId,
@@ -251,6 +252,20 @@ pub enum Event {
         cpu: CpuId,
         /// The group.
         group: TgId,
+    },
+    /// A task that is queued cannot run because of a limit. It still waits for its CPU, and no idle one could help.
+    TaskThrottled {
+        /// Its CPU.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
+    },
+    /// It can run again, or is queued no more.
+    TaskUnthrottled {
+        /// Its CPU.
+        cpu: CpuId,
+        /// The task.
+        task: TaskId,
     },
     /// Placement chose a CPU.
     Selected {
@@ -275,8 +290,8 @@ pub enum Event {
 pub trait Observer {
     /// Whether events are wanted at all; `false` removes their cost.
     const ON: bool;
-    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], [`Event::Throttle`] and
-    /// [`Event::Unthrottle`], so that the others need not be made.
+    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`] and those of throttling, so that the others need
+    /// not be made.
     const EVERYTHING: bool = Self::ON;
     /// Something happened at `now` (ns since the start).
     fn event(&mut self, now: Ns, event: &Event);

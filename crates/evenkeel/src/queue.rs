@@ -225,8 +225,7 @@ impl<O: Observer> Sched<O> {
             self.rqs[queue.cpu.index()].cfs_tasks.push_head(&mut self.tasks, task);
         }
         if first {
-            self.check_enqueue_throttle(id);
-            self.list_add_leaf_queue(id);
+            self.note_first_entity(id);
         }
     }
 
@@ -299,12 +298,10 @@ impl<O: Observer> Sched<O> {
         if flags.contains(Dequeue::DELAYED) {
             self.clear_delayed(se);
         }
-        let queue = &mut self.queues[id.index()];
-        if queue.nr_running == 0 {
-            let bandwidth = &mut queue.bandwidth;
-            let running = bandwidth.throttle_count == 0;
-            bandwidth.throttled_pelt_idle = running.then_some(bandwidth.throttled_clock_pelt_time);
+        if self.queues[id.index()].nr_running == 0 {
+            self.note_empty_queue(id);
         }
+        let queue = &mut self.queues[id.index()];
         if queue.virtual_time == VirtualTime::Minimum && !flags.contains(Dequeue::SAVE) {
             queue.update_min_vruntime(&self.entities);
         }
@@ -332,10 +329,10 @@ impl<O: Observer> Sched<O> {
             let entity = &self.entities[se.index()];
             let queue = &mut self.queues[entity.cfs_rq.index()];
             queue.h_nr_delayed = queue.h_nr_delayed.checked_add_signed(by).expect("a count of delayed tasks");
-            if queue.bandwidth.throttled {
+            level = entity.parent;
+            if self.is_cut_off(entity.cfs_rq) {
                 return;
             }
-            level = entity.parent;
         }
     }
 
@@ -411,7 +408,7 @@ impl<O: Observer> Sched<O> {
         if self.entities[se.index()].on_rq {
             self.update_curr(id);
         }
-        self.check_cfs_rq_runtime(id);
+        self.check_at_put(id);
         if self.entities[se.index()].on_rq {
             self.queues[id.index()].insert_waiting(se, &self.entities[se.index()]);
             // Still current: the time since the last update counts as running.

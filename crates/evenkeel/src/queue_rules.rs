@@ -9,6 +9,7 @@
 //! feeds the runnable signal, where the reference point of virtual time lies, when exactly inside one operation a new
 //! task is attached), and lazy rescheduling: tasks are taken to be in user mode, where a request takes effect at once
 //! (spec 2 §6.9).
+use crate::bandwidth::rules::BandwidthRules;
 
 /// Everything by which run queues and load tracking of two builds can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,32 +66,8 @@ pub struct RunQueueRules {
     pub idle_looks_again: bool,
     /// CPUs that run only idle-policy tasks count as idle for others (spec 2 §14.4).
     pub knows_idle_policy_cpus: bool,
-    /// How a group that has used up its limit of CPU time is stopped (spec 2 §14.3).
-    pub throttling: Throttling,
-}
-
-/// How a group that has used up its limit of CPU time is stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Throttling {
-    /// The whole queue leaves; unused time expires with its period. Not modelled.
-    WholeQueueExpiring,
-    /// The whole queue leaves; the period timer puts queues of all CPUs back itself. Not modelled.
-    WholeQueueDirect,
-    /// The whole queue leaves; each CPU puts its queues back, asked by interrupt.
-    #[default]
-    WholeQueue,
-    /// Each task stops on its way back to user mode. Not modelled.
-    PerTask,
-}
-
-impl Throttling {
-    /// Whether limits can be set.
-    pub fn is_modelled(self) -> bool {
-        match self {
-            Self::WholeQueue => true,
-            Self::WholeQueueExpiring | Self::WholeQueueDirect | Self::PerTask => false,
-        }
-    }
+    /// How limits of CPU time work (spec 2 §14.3).
+    pub bandwidth: BandwidthRules,
 }
 
 /// What virtual time is.

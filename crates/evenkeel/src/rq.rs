@@ -130,6 +130,9 @@ pub struct Rq {
     /// Throttled queues that got time and go on with the next interrupt.
     pub unthrottle_list: VecDeque<QueueId>,
 
+    /// The running task has to stop at its return to user mode: something above it is throttled.
+    pub throttle_work: bool,
+
     /// When the CPU last looked for work before going idle; 0: folded into `avg_idle`, or found some.
     pub idle_stamp: Ns,
     /// Average length of idle periods, ns.
@@ -185,6 +188,7 @@ impl Rq {
             wake_list: VecDeque::new(),
             stop_works: VecDeque::new(),
             unthrottle_list: VecDeque::new(),
+            throttle_work: false,
             idle_stamp: 0,
             avg_idle: 2 * migration_cost,
             wake_avg_idle: 2 * migration_cost,

@@ -65,11 +65,6 @@ pub enum SchedError {
     },
     /// The domain trees could not be built.
     Topology(TopologyError),
-    /// Limits of CPU time are used, and how this kernel throttles is not modelled.
-    ThrottlingNotModelled {
-        /// The kernel.
-        build: &'static str,
-    },
     /// Something of the machine is not modelled yet.
     Unsupported {
         /// What.
@@ -87,10 +82,6 @@ impl fmt::Display for SchedError {
                 )
             }
             Self::Topology(error) => write!(f, "{error}"),
-            Self::ThrottlingNotModelled { build } => write!(
-                f,
-                "limits of CPU time are not modelled for kernel {build}, which throttles in another way than v6.12"
-            ),
             Self::Unsupported { what } => write!(f, "{what} is not modelled yet"),
         }
     }
@@ -291,6 +282,7 @@ impl<O: Observer> Sched<O> {
             last_wakee: None,
             sched_task_hot: false,
             sched_remote_wakeup: false,
+            throttled: false,
             links: crate::list::Links::default(),
             last_queued: 0,
             last_arrival: 0,
@@ -436,7 +428,7 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// Tells the observer of a change of CPU, or that a group is throttled, which is wanted more often than the rest.
+    /// Tells the observer of a change of CPU, or that a group or task is throttled, which is wanted more often than the rest.
     #[inline]
     pub(crate) fn emit_always(&mut self, event: Event) {
         if O::ON {

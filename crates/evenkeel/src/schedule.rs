@@ -29,6 +29,8 @@ impl<O: Observer> Sched<O> {
             if !self.actions.contains(&asked) {
                 self.actions.push_back(asked);
             }
+        } else {
+            self.ask_for_throttle_work(cpu);
         }
     }
 
@@ -63,6 +65,8 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn schedule_if_needed(&mut self, cpu: CpuId) {
         if self.rqs[cpu.index()].need_resched {
             self.schedule(cpu);
+        } else if self.rqs[cpu.index()].throttle_work {
+            self.throttle_cfs_rq_work(cpu);
         }
     }
 
@@ -126,18 +130,20 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Until the switch, requests to reschedule are moot: they are what is being served.
-    fn begin_schedule(&mut self, cpu: CpuId) {
+    pub(crate) fn begin_schedule(&mut self, cpu: CpuId) {
         let rq = &mut self.rqs[cpu.index()];
+        rq.throttle_work = false;
         rq.stats.sched_count = rq.stats.sched_count.wrapping_add(1);
         rq.need_resched = true;
     }
 
     /// The second half of `__schedule`: pick, put the previous task, set the next one.
-    fn switch_to_next(&mut self, cpu: CpuId, prev: Running) {
+    pub(crate) fn switch_to_next(&mut self, cpu: CpuId, prev: Running) {
         let next = self.pick_next_task(cpu, prev);
         self.rqs[cpu.index()].need_resched = false;
         let next_running = next.map_or(Running::Idle, Running::Task);
         if next_running == prev {
+            self.ask_for_throttle_work(cpu);
             return;
         }
         if prev == Running::Idle && self.rules.queues.avg_idle == AvgIdle::LeavingIdle {
@@ -169,6 +175,7 @@ impl<O: Observer> Sched<O> {
             let prev = if let Running::Task(task) = prev { Some(task) } else { None };
             self.actions.push_back(Action::Switched { cpu, prev, next });
         }
+        self.ask_for_throttle_work(cpu);
     }
 
     fn pick_next_task(&mut self, cpu: CpuId, prev: Running) -> Option<TaskId> {

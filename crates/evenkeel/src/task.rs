@@ -72,7 +72,9 @@ pub struct Task {
     pub sched_task_hot: bool,
     /// It is woken through another CPU's list and its CPU was changed for that.
     pub sched_remote_wakeup: bool,
-    /// Links of the list of tasks of its CPU.
+    /// It is queued but cannot run: a limit of CPU time stops it.
+    pub throttled: bool,
+    /// Links of the list of tasks of its CPU, or of the limbo it is in.
     pub links: Links,
     /// Since when it waits for a CPU; 0 while it does not.
     pub last_queued: Ns,

@@ -130,6 +130,7 @@ fn task(task: &TaskResult, definition: Option<usize>) -> Task {
         ended_ns: times.ended,
         run_ns: times.run,
         wait_ns: times.wait,
+        throttled_ns: times.throttled,
         sleep_ns: times.sleep,
         voluntary_switches: times.voluntary_switches,
         involuntary_switches: times.involuntary_switches,
@@ -163,6 +164,8 @@ fn group(group: &GroupResult) -> Group {
             periods: used.periods,
             throttled_periods: used.throttled_periods,
             throttled_ns: used.throttled,
+            bursts: used.bursts,
+            burst_used_ns: used.burst,
         }),
     }
 }

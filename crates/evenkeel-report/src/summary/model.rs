@@ -173,6 +173,8 @@ pub struct Task {
     pub run_ns: u64,
     /// Time runnable without a CPU.
     pub wait_ns: u64,
+    /// The part of that in which a limit of CPU time had stopped it.
+    pub throttled_ns: u64,
     /// Time asleep.
     pub sleep_ns: u64,
     /// Times it left its CPU to sleep or end.
@@ -231,6 +233,10 @@ pub struct Limit {
     pub throttled_periods: u64,
     /// Time it was throttled, summed over CPUs.
     pub throttled_ns: u64,
+    /// Periods in which it used time that it had saved; 0 on kernels that do not count them.
+    pub bursts: u64,
+    /// How much of it.
+    pub burst_used_ns: u64,
 }
 
 /// One CPU.

@@ -117,7 +117,8 @@ fn groups(all: &[Group]) -> Table {
     ];
     if limited {
         columns.push(Column::right("limit").drop_rank(1));
-        columns.push(Column::right("throttled periods").drop_rank(2));
+        columns.push(Column::right("periods").group("throttled").drop_rank(2));
+        columns.push(Column::right("time").group("throttled").drop_rank(2));
     }
     let mut table = Table::new(columns);
     for group in all {
@@ -136,6 +137,7 @@ fn groups(all: &[Group]) -> Table {
             let quota = limit.quota_ns.map_or_else(|| String::from("max"), exact_duration);
             cells.push(format!("{quota}/{}", exact_duration(limit.period_ns)));
             cells.push(format!("{} of {}", count(limit.throttled_periods), count(limit.periods)));
+            cells.push(duration(limit.throttled_ns));
         }
         table.row(cells);
     }

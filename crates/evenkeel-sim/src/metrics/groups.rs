@@ -67,6 +67,10 @@ pub struct LimitUse {
     pub throttled_periods: u64,
     /// Time it was throttled, summed over CPUs, up to the last time it went on.
     pub throttled: Ns,
+    /// Periods in which it used time that it had saved, on kernels that count them.
+    pub bursts: u64,
+    /// How much of it.
+    pub burst: Ns,
 }
 
 /// A task group of a run, with its results.
@@ -133,6 +137,8 @@ impl GroupResult {
                     periods: pool.nr_periods,
                     throttled_periods: pool.nr_throttled,
                     throttled: pool.throttled_time,
+                    bursts: pool.nr_bursts,
+                    burst: pool.burst_time,
                 }),
                 wanted: (own, of(&weights)),
                 got: (ran, group.parent.map_or(ran, |_| of(&runs))),

@@ -30,6 +30,8 @@ pub struct TaskTimes {
     pub run: Ns,
     /// Time runnable without a CPU, from the wake-up on.
     pub wait: Ns,
+    /// The part of that in which a limit of CPU time had stopped it.
+    pub throttled: Ns,
     /// Time asleep.
     pub sleep: Ns,
     /// Times it left its CPU to sleep or to end.
@@ -134,7 +136,7 @@ struct TaskMeter {
     woken: Option<Ns>,
     /// Where it may run, unless that is everywhere.
     pinned: Option<Arc<CpuMask>>,
-    /// It waits, but its group is throttled: no idle CPU could help.
+    /// A limit of CPU time has stopped it: while it waits no idle CPU could help.
     throttled: bool,
     /// The group it is in.
     group: TgId,
@@ -148,13 +150,21 @@ impl TaskMeter {
         GroupTimes { run: self.times.run - self.before.run, wait: self.times.wait - self.before.wait }
     }
 
+    /// Whether it waits for a CPU that it could use.
+    fn could_run(&self) -> bool {
+        self.mode == Mode::Waiting && !self.throttled
+    }
+
     /// Charges the time since the last change.
     fn settle(&mut self, now: Ns) {
         let span = now - self.since;
         self.since = now;
         match self.mode {
             Mode::Running => self.times.run += span,
-            Mode::Waiting => self.times.wait += span,
+            Mode::Waiting => {
+                self.times.wait += span;
+                self.times.throttled += if self.throttled { span } else { 0 };
+            }
             Mode::Sleeping => self.times.sleep += span,
             Mode::Ended => {}
         }
@@ -256,7 +266,9 @@ impl Meters {
         meter.mode = Mode::Waiting;
         meter.woken = Some(now);
         meter.times.activations += 1;
-        self.integral.wait(meter.pinned.as_ref());
+        if meter.could_run() {
+            self.integral.wait(meter.pinned.as_ref());
+        }
     }
 
     /// A CPU switches.
@@ -280,12 +292,12 @@ impl Meters {
                 "{task:?} runs on {cpu:?} although it does not wait for a CPU"
             );
             meter.settle(now);
+            if meter.could_run() {
+                self.integral.wait_ends(meter.pinned.as_ref());
+            }
             meter.mode = Mode::Running;
             if let Some(woken) = meter.woken.take() {
                 meter.times.wake_latency.record(now - woken);
-            }
-            if !core::mem::take(&mut meter.throttled) {
-                self.integral.wait_ends(meter.pinned.as_ref());
             }
         }
         let meter = &mut self.cpus[cpu.index()];
@@ -307,7 +319,9 @@ impl Meters {
             Leaves::Runnable => {
                 meter.times.involuntary_switches += 1;
                 meter.mode = Mode::Waiting;
-                self.integral.wait(meter.pinned.as_ref());
+                if meter.could_run() {
+                    self.integral.wait(meter.pinned.as_ref());
+                }
             }
             Leaves::Sleeping => {
                 meter.times.voluntary_switches += 1;
@@ -325,26 +339,24 @@ impl Meters {
     pub(crate) fn repinned(&mut self, now: Ns, task: TaskId, pinned: Option<Arc<CpuMask>>) {
         self.integral.advance(now);
         let meter = &mut self.tasks[task.index()];
-        if meter.mode == Mode::Waiting && !meter.throttled {
+        if meter.could_run() {
             self.integral.wait_ends(meter.pinned.as_ref());
             self.integral.wait(pinned.as_ref());
         }
         meter.pinned = pinned;
     }
 
-    /// A task's group is throttled where it is, or no longer.
+    /// A limit of CPU time stops a task, or lets it go on.
     pub(crate) fn set_throttled(&mut self, now: Ns, task: TaskId, throttled: bool) {
-        let meter = &mut self.tasks[task.index()];
-        let throttled = throttled && meter.mode == Mode::Waiting;
-        if meter.throttled == throttled {
-            return;
-        }
-        meter.throttled = throttled;
         self.integral.advance(now);
-        if throttled {
-            self.integral.wait_ends(meter.pinned.as_ref());
-        } else {
-            self.integral.wait(meter.pinned.as_ref());
+        let meter = &mut self.tasks[task.index()];
+        meter.settle(now);
+        let could_run = meter.could_run();
+        meter.throttled = throttled;
+        match (could_run, meter.could_run()) {
+            (true, false) => self.integral.wait_ends(meter.pinned.as_ref()),
+            (false, true) => self.integral.wait(meter.pinned.as_ref()),
+            _ => {}
         }
     }
 

@@ -1,5 +1,5 @@
 //! Migrations by reason, and who is throttled: the things that only the scheduler's own events tell.
-use evenkeel::ids::{CpuId, TaskId};
+use evenkeel::ids::TaskId;
 use evenkeel::observe::{Event, MigrateReason, Observer};
 use evenkeel::time::Ns;
 
@@ -41,10 +41,8 @@ impl Migrations {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     migrations: Vec<Migrations>,
-    /// Throttled queues now.
-    throttled: u32,
-    /// CPUs on which that changed since it was last asked.
-    changed: Vec<CpuId>,
+    /// Tasks that a limit has stopped or let go on since it was last asked.
+    throttled: Vec<(TaskId, bool)>,
 }
 
 impl Tally {
@@ -53,9 +51,9 @@ impl Tally {
         self.migrations.get(task.index()).copied().unwrap_or_default()
     }
 
-    /// Whether a queue is throttled, and on which CPUs one was or went on since the last time.
-    pub(crate) fn take_throttles(&mut self) -> (bool, Vec<CpuId>) {
-        (self.throttled > 0, core::mem::take(&mut self.changed))
+    /// Which tasks a limit has stopped (true) or let go on since the last time, in order.
+    pub(crate) fn take_throttled(&mut self) -> impl Iterator<Item = (TaskId, bool)> {
+        self.throttled.drain(..)
     }
 }
 
@@ -65,14 +63,8 @@ impl Observer for Tally {
     #[inline(always)]
     fn event(&mut self, _now: Ns, event: &Event) {
         match event {
-            Event::Throttle { cpu, .. } => {
-                self.throttled += 1;
-                self.changed.push(*cpu);
-            }
-            Event::Unthrottle { cpu, .. } => {
-                self.throttled -= 1;
-                self.changed.push(*cpu);
-            }
+            Event::TaskThrottled { task, .. } => self.throttled.push((*task, true)),
+            Event::TaskUnthrottled { task, .. } => self.throttled.push((*task, false)),
             _ => {}
         }
         if let Event::MigrateTask { task, reason, .. } = event {

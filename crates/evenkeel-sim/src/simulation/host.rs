@@ -43,21 +43,11 @@ impl<O: Observer> Simulation<O> {
         self.note_throttled();
     }
 
-    /// Tells the meters which waiting tasks could not run anyway, because their groups are throttled.
+    /// Tells the meters which tasks a limit of CPU time has stopped or let go on.
     fn note_throttled(&mut self) {
-        let (throttled, changed) = self.sched.observer_mut().0.take_throttles();
-        if throttled || !changed.is_empty() {
-            for cpu in changed {
-                let tasks = self.sched.tasks().iter().filter(|(_, state)| state.cpu == cpu);
-                self.touched.extend(tasks.map(|(task, _)| task));
-            }
-            for index in 0..self.touched.len() {
-                let task = self.touched[index];
-                let throttled = self.sched.throttled_hierarchy(self.sched.entity(task).cfs_rq);
-                self.meters.set_throttled(self.now, task, throttled);
-            }
+        for (task, throttled) in self.sched.observer_mut().0.take_throttled() {
+            self.meters.set_throttled(self.now, task, throttled);
         }
-        self.touched.clear();
     }
 
     /// An interrupt on `cpu`: on its way out it serves a pending reschedule, after the softirq.
@@ -189,7 +179,6 @@ impl<O: Observer> Simulation<O> {
                     Leaves::Runnable
                 }
             };
-            self.touched.push(task);
             (task, leaves)
         });
         self.meters.switched(self.now, cpu, leaves, next);
@@ -212,8 +201,7 @@ impl<O: Observer> Simulation<O> {
         let mut waiting: Vec<Vec<(TaskId, &CpuMask)>> = vec![Vec::new(); self.cpus.len()];
         for (task, state) in self.sched.tasks().iter() {
             let instance = &self.instances[task.index()];
-            let throttled = self.sched.throttled_hierarchy(self.sched.entity(task).cfs_rq);
-            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead) && !throttled;
+            let waits = !matches!(instance.doing, Doing::Blocked | Doing::Dead) && !state.throttled;
             if waits && self.cpus[state.cpu.index()].running != Some(task) {
                 waiting[state.cpu.index()].push((task, &instance.allowed));
             }

@@ -92,7 +92,6 @@ impl<O: Observer> Simulation<O> {
             group,
         });
         self.timers.grow(self.instances.len());
-        self.touched.push(child);
         self.input(Input::Fork { cpu, child });
     }
 
@@ -128,7 +127,6 @@ impl<O: Observer> Simulation<O> {
         instance.doing = Doing::Next;
         self.meters.woken(self.now, task);
         self.owe(|costs| costs.wake);
-        self.touched.push(task);
         Input::Wake { cpu, task, context }
     }
 
@@ -156,7 +154,6 @@ impl<O: Observer> Simulation<O> {
             instance.group = group;
             let group = self.groups.effective(instance.spec, group);
             self.meters.regrouped(self.now, task, group);
-            self.touched.push(task);
             self.input(Input::SetGroup { task, group });
         }
     }

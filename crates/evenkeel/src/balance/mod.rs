@@ -30,7 +30,7 @@
 //! its rule ([`event`]).
 //!
 //! In the kernel: the second half of `kernel/sched/fair.c`. Specified in spec 3 §§1-8, 14, 16. Left out because the core
-//! has none of it yet: bandwidth control, automatic NUMA balancing, energy-aware placement, core scheduling, machines
+//! has none of it yet: automatic NUMA balancing, energy-aware placement, core scheduling, machines
 //! whose CPUs differ. The pure functions take these as inputs; the scheduler answers with their neutral values.
 
 pub mod active;

@@ -1,8 +1,9 @@
 //! v4.19.0 as a delta from v5.15.0: the last kernel here whose balancer compares load averages only.
 use super::v5_15_0::V5_15_0;
 use crate::balance::rules::*;
+use crate::bandwidth::rules::{BandwidthRules, Leftovers};
 use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
-use crate::queue_rules::{LoadTracking, Removal, Throttling, UtilEst};
+use crate::queue_rules::{LoadTracking, Removal, UtilEst};
 use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
 use crate::topology::rules::{
     AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
@@ -60,7 +61,8 @@ pub const V4_19_0: Kernel = Kernel {
         wake_avg_idle: false,
         // Tasks of the idle policy keep a CPU as busy as others (spec 2 §14.4).
         knows_idle_policy_cpus: false,
-        throttling: Throttling::WholeQueueExpiring,
+        // What a limited group does not use in a period is lost (spec 2 §14.3).
+        bandwidth: BandwidthRules { leftovers: Leftovers::Expire, ..V5_15_0.queues.bandwidth },
         ..V5_15_0.queues
     },
     balance: BalanceRules {

@@ -1,6 +1,7 @@
 //! v5.15.0 as a delta from v6.1.192.
 use super::v6_1_192::V6_1_192;
 use crate::balance::rules::*;
+use crate::bandwidth::rules::{BandwidthRules, PauseClock};
 use crate::kernel::{
     CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
     Tunables,
@@ -43,6 +44,12 @@ pub const V5_15_0: Kernel = Kernel {
         decays_on_idle_migration: false,
         // A sleeper keeps its virtual runtime for ever (spec 2 §7.3).
         forgets_long_sleepers: false,
+        bandwidth: BandwidthRules {
+            // Bursts are not counted (spec 2 §1.1), and load tracking is paused by the wrong clock (spec 2 §4.4).
+            counts_bursts: false,
+            pause_clock: PauseClock::Task,
+            ..V6_1_192.queues.bandwidth
+        },
         ..V6_1_192.queues
     },
     balance: BalanceRules {

@@ -1,13 +1,15 @@
 //! v6.12.117, the base: every other build is described by its difference from this one.
 use crate::balance::rules::*;
+use crate::bandwidth::rules::{
+    BandwidthRules, Leftovers, PauseClock, RemoteUnthrottle, ThrottlePoint, Throttling,
+};
 use crate::kernel::{
     DebugLayout, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
     TunableScaling, Tunables,
 };
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedLag, Expiry, LagLimit, LoadTracking, NewTaskWeight, Removal, Reweight,
-    SliceProtection, Throttling, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision,
-    Yielding,
+    SliceProtection, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision, Yielding,
 };
 use crate::select::rules::{
     AffinityTarget, IdlePolicyCpus, IdleSearch, NodeSpread, RemoteWakeup, SlowPath, UnequalSearch,
@@ -217,7 +219,14 @@ pub const V6_12_117: Kernel = Kernel {
         wake_avg_idle: false,
         idle_looks_again: false,
         knows_idle_policy_cpus: true,
-        throttling: Throttling::WholeQueue,
+        bandwidth: BandwidthRules {
+            throttling: Throttling::WholeQueue,
+            point: ThrottlePoint::Switch,
+            leftovers: Leftovers::Kept,
+            counts_bursts: true,
+            remote: RemoteUnthrottle::Interrupt,
+            pause_clock: PauseClock::Pelt,
+        },
     },
     tunables: Tunables {
         base_slice_normalized_ns: 700_000,
@@ -225,6 +234,7 @@ pub const V6_12_117: Kernel = Kernel {
         migration_cost_ns: 500_000,
         nr_migrate: 32,
         nr_migrate_break: 32,
+        cfs_bandwidth_slice_ns: 5_000_000,
         cfs: None,
         numa_balancing: NumaBalancingTunables {
             scan_delay_ms: 1000,

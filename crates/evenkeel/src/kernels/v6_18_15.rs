@@ -1,8 +1,9 @@
 //! v6.18.15 as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
 use crate::balance::rules::*;
+use crate::bandwidth::rules::{BandwidthRules, Throttling};
 use crate::kernel::{DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
-use crate::queue_rules::{Expiry, Reweight, SliceProtection, Throttling, UtilEst, WakeupPreemption};
+use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption};
 use crate::select::rules::SlowPath;
 use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 
@@ -32,7 +33,8 @@ pub const V6_18_15: Kernel = Kernel {
         reweight: Reweight::Replace,
         // Small CPUs learn from tasks that are too big for them (spec 2 §10.2).
         util_est: UtilEst::OneAverageAnyCapacity,
-        throttling: Throttling::PerTask,
+        // Tasks of a group that has used up its limit stop on their way back to user mode, each for itself (spec 2 §14.3).
+        bandwidth: BandwidthRules { throttling: Throttling::PerTask, ..V6_12_117.queues.bandwidth },
         ..V6_12_117.queues
     },
     balance: BalanceRules {

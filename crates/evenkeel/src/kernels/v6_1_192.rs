@@ -1,12 +1,12 @@
 //! v6.1.192, the last series of the classic completely fair scheduler, as a delta from v6.12.117.
 use super::v6_12_117::V6_12_117;
 use crate::balance::rules::*;
+use crate::bandwidth::rules::{BandwidthRules, RemoteUnthrottle};
 use crate::kernel::{
     CfsTunables, DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables,
 };
 use crate::queue_rules::{
-    Expiry, NewTaskWeight, Reweight, Throttling, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption,
-    Yielding,
+    Expiry, NewTaskWeight, Reweight, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, Yielding,
 };
 use crate::topology::rules::{
     AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
@@ -87,7 +87,8 @@ pub const V6_1_192: Kernel = Kernel {
         wake_avg_idle: true,
         // A CPU that is kicked while idle looks for work once more (spec 2 §5.3).
         idle_looks_again: true,
-        throttling: Throttling::WholeQueueDirect,
+        // The CPU whose timer refills a group's limit puts the queues of all CPUs back itself (spec 2 §14.3).
+        bandwidth: BandwidthRules { remote: RemoteUnthrottle::Direct, ..V6_12_117.queues.bandwidth },
         ..V6_12_117.queues
     },
     balance: BalanceRules {

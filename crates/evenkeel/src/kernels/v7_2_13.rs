@@ -1,6 +1,7 @@
 //! v7.2.13 as a delta from v6.18.15.
 use super::v6_18_15::V6_18_15;
 use crate::balance::rules::*;
+use crate::bandwidth::rules::{BandwidthRules, ThrottlePoint};
 use crate::kernel::{
     DebugLayout, Features, Kernel, LlcBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
     Tunables,
@@ -51,6 +52,8 @@ pub const V7_2_13: Kernel = Kernel {
         util_est_update: UtilEstUpdate::InLoadUpdate,
         // Every idle period counts, also one ended by balancing (spec 2 §16.4).
         avg_idle: AvgIdle::LeavingIdle,
+        // A limit that is used up stops what runs at once, not at the next switch (spec 2 §14.3).
+        bandwidth: BandwidthRules { point: ThrottlePoint::Charge, ..V6_18_15.queues.bandwidth },
         ..V6_18_15.queues
     },
     balance: BalanceRules {

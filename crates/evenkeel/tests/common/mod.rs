@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, dead_code, reason = "every test file uses its own part")]
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Action, FairPolicy, Input, WakeContext};
+use evenkeel::kernel::Kernel;
 use evenkeel::kernels::V6_12_117;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Silent;
@@ -16,7 +17,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(machine: &Machine) -> Self {
-        Self { sched: Sched::new(machine, &V6_12_117, Params::default(), Silent).unwrap() }
+        Self::of(&V6_12_117, machine)
+    }
+
+    pub fn of(kernel: &Kernel, machine: &Machine) -> Self {
+        Self { sched: Sched::new(machine, kernel, Params::default(), Silent).unwrap() }
     }
 
     fn mask(&self, cpus: &str) -> CpuMask {
