@@ -29,6 +29,7 @@ pub(crate) fn add(workload: &mut Workload, ncpus: u32) {
             instances: 1,
             start_cpu,
             delay,
+            percpu_kthread: cpu.is_some(),
             attributes: Attributes { affinity: cpu.map(|cpu| vec![cpu]), ..Attributes::default() },
             program: Program { phases: vec![Phase { ops, ..Phase::default() }], repeat: Repeat::Forever },
             ..TaskSpec::default()

@@ -8,6 +8,7 @@
 //! written: wrong kinds of objects, CPUs that do not exist, policies outside the fair class, clamps.
 use crate::error::{Blame, SimError};
 use crate::groups::Groups;
+use evenkeel::balance::locality::TaskMemory;
 use evenkeel::ids::{CpuId, TgId};
 use evenkeel::io::FairPolicy;
 use evenkeel::mask::CpuMask;
@@ -99,6 +100,8 @@ pub(crate) struct Change {
     pub(crate) allowed: Option<Arc<CpuMask>>,
     /// The task group, before sessions are considered.
     pub(crate) group: Option<TgId>,
+    /// What NUMA balancing knows.
+    pub(crate) memory: Option<TaskMemory>,
 }
 
 /// All programs of a workload.
@@ -118,7 +121,9 @@ impl Programs {
         let mut all = Self::default();
         for spec in &workload.tasks {
             let resolver = Resolver { blame: Blame { workload, task: &spec.name }, machine, spec, groups };
-            all.initial.push(resolver.change(&spec.attributes, spec.origin)?);
+            let initial = resolver.change(&spec.attributes, spec.origin)?;
+            resolver.check_percpu_kthread(&initial)?;
+            all.initial.push(initial);
             let out = Program { steps: vec![Step::Start], origins: vec![spec.origin], private_timers: 0 };
             let compiler = Compiler { resolver, out, changes: &mut all.changes, private: Vec::new() };
             let program = compiler.program()?;
@@ -292,7 +297,8 @@ impl Resolver<'_> {
     }
 
     fn change(&self, attributes: &Attributes, origin: Option<Origin>) -> Result<Change, SimError> {
-        let Attributes { policy, nice, slice, affinity, group, util_clamp, memory_nodes } = attributes;
+        let Attributes { policy, nice, slice, affinity, group, util_clamp, memory_nodes, memory } =
+            attributes;
         let policy = policy.map(FairPolicy::of);
         if policy == Some(None) {
             return Err(self.blame.unsupported(origin, "a policy outside the fair class"));
@@ -309,7 +315,37 @@ impl Resolver<'_> {
             return Err(self.blame.invalid(origin, format!("nice {nice} is not in -20..=19")));
         }
         let allowed = affinity.as_deref().map(|cpus| self.affinity(cpus, origin)).transpose()?;
-        Ok(Change { policy: policy.flatten(), nice: *nice, slice: *slice, allowed, group })
+        if let Some(memory) = memory {
+            self.check_memory(memory, origin)?;
+        }
+        let memory = memory.clone();
+        Ok(Change { policy: policy.flatten(), nice: *nice, slice: *slice, allowed, group, memory })
+    }
+
+    /// What is known of a task's memory must be of this machine's nodes.
+    fn check_memory(&self, memory: &TaskMemory, origin: Option<Origin>) -> Result<(), SimError> {
+        let nodes = self.machine.nr_nodes;
+        let invalid = |what: String| Err(self.blame.invalid(origin, what));
+        if let Some(node) = memory.preferred_node.filter(|&node| node as usize >= nodes) {
+            return invalid(format!("it prefers node {node}, but the machine has nodes 0-{}", nodes - 1));
+        }
+        for (key, faults) in [("numa_faults", &memory.faults), ("numa_group_faults", &memory.group_faults)] {
+            if !faults.is_empty() && faults.len() != nodes {
+                let count = faults.len();
+                return invalid(format!("`{key}` has {count} numbers, but the machine has {nodes} nodes"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A kernel thread that belongs to its CPU is bound to one.
+    fn check_percpu_kthread(&self, initial: &Change) -> Result<(), SimError> {
+        let bound = initial.allowed.as_ref().is_some_and(|allowed| allowed.weight() == 1);
+        if self.spec.percpu_kthread && !bound {
+            let what = "a `percpu_kthread` needs an affinity of one CPU".to_owned();
+            return Err(self.blame.invalid(self.spec.origin, what));
+        }
+        Ok(())
     }
 
     fn affinity(&self, cpus: &[u32], origin: Option<Origin>) -> Result<Arc<CpuMask>, SimError> {

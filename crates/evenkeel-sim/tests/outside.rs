@@ -4,6 +4,7 @@ mod common;
 
 use common::workload;
 use evenkeel::balance::event::{BalanceEvent, NewIdleGate};
+use evenkeel::balance::locality::TaskMemory;
 use evenkeel::kernel::Features;
 use evenkeel::kernels::V6_12_117;
 use evenkeel::observe::{Event, Observer};
@@ -11,7 +12,7 @@ use evenkeel::time::{MS, Ns};
 use evenkeel::topology::Machine;
 use evenkeel::tune::{DomainKnob, Tune};
 use evenkeel::workload::{Attributes, Change, SpecId, TimelineEntry, Workload};
-use evenkeel_sim::{SimParams, Simulation};
+use evenkeel_sim::{SimError, SimParams, Simulation};
 
 /// Notes changes, and how many tasks passes moved.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +95,55 @@ fn domain_values_reach_the_objects_of_every_cpu() {
         assert_eq!((domain.imbalance_pct, domain.cache_nice_tries), (expected, 7), "{}", domain.name);
     }
     assert_eq!(sim.observer().changed.len(), 2);
+}
+
+/// Spec 3 §14: a level's cost is what a new-idle pass is weighed against, until it has decayed.
+#[test]
+fn a_cost_that_is_written_keeps_new_idle_passes_away() {
+    let passed = |change: &[(Ns, Change)]| {
+        let mut workload = workload("p x12: run 3ms; sleep 1ms; forever");
+        let entry = |(at, change): (Ns, Change)| TimelineEntry { at, change, origin: None };
+        workload.timeline.extend(change.iter().cloned().map(entry));
+        let params = SimParams::default();
+        let mut sim = Simulation::new(&machine(), &V6_12_117, &workload, params, Notes::default()).unwrap();
+        sim.run_until(500 * MS).unwrap();
+        let mut sums = sim.sched().domains().domains.iter().map(|domain| domain.stats.lb[2].count);
+        sums.try_fold(0u32, |sum, count| sum.checked_add(count)).unwrap()
+    };
+    let knob = DomainKnob::MaxNewidleLbCost;
+    let dear = (MS, Change::Domain { level: None, knob, value: 1_000_000_000 });
+    assert!(passed(&[]) > 0);
+    assert_eq!(passed(&[dear]), 0, "nobody idles for a second");
+}
+
+/// Spec 3 §7.3-2: the worker threads of the CPUs are theirs; what is known of memory reaches the scheduler.
+#[test]
+fn tasks_bring_what_is_known_of_them() {
+    let machine = Machine::regular(2, 1, 2, 1, true);
+    let known = |preferred_node, faults| TaskMemory { preferred_node, faults, group_faults: Vec::new() };
+    let with = |memory: TaskMemory, percpu_kthread| {
+        let mut workload = workload("a cpus 0: run 1s; forever");
+        workload.tasks[0].attributes.memory = Some(memory);
+        workload.tasks[0].percpu_kthread = percpu_kthread;
+        let params = SimParams { background: true, ..SimParams::default() };
+        Simulation::new(&machine, &V6_12_117, &workload, params, Notes::default())
+    };
+    let mut sim = with(known(Some(1), vec![1, 2]), true).unwrap();
+    sim.run_until(10 * MS).unwrap();
+    let rq = &sim.sched().rqs()[0];
+    assert_eq!((rq.nr_numa_running, rq.nr_preferred_running), (1, 0));
+    let bound = sim.sched().tasks().iter().filter(|(_, task)| task.percpu_kthread).count();
+    assert_eq!(bound, 5, "the task, and a worker on each CPU");
+    let error = |made: Result<Simulation<Notes>, SimError>| made.expect_err("it is refused").to_string();
+    let fault = error(with(known(Some(2), vec![]), false));
+    assert!(fault.contains("it prefers node 2, but the machine has nodes 0-1"), "{fault}");
+    let fault = error(with(known(None, vec![1]), false));
+    assert!(fault.contains("`numa_faults` has 1 numbers, but the machine has 2 nodes"), "{fault}");
+    let mut free = workload("a: run 1s; forever");
+    free.tasks[0].percpu_kthread = true;
+    let made = Simulation::new(&machine, &V6_12_117, &free, SimParams::default(), Notes::default());
+    let fault = error(made);
+    assert!(fault.contains("a `percpu_kthread` needs an affinity of one CPU"), "{fault}");
 }
 
 #[test]

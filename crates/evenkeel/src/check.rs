@@ -92,6 +92,16 @@ impl<O: Observer> Sched<O> {
             .collect();
         let count = queued.len() as u32;
         assert_eq!(rq.cfs_tasks.len(), count, "CPU {cpu}: length of the task list");
+        let preferring = |node: Option<u32>| {
+            let wanted = |task: &&TaskId| match (self.preferred_node(**task), node) {
+                (Some(preferred), Some(node)) => preferred == node,
+                (preferred, _) => preferred.is_some(),
+            };
+            queued.iter().filter(wanted).count() as u32
+        };
+        let home = Some(self.node_of[cpu.index()]);
+        let counted = (rq.nr_numa_running, rq.nr_preferred_running);
+        assert_eq!(counted, (preferring(None), preferring(home)), "CPU {cpu}: tasks with a preferred node");
         let stopper = u32::from(!rq.stop_works.is_empty());
         let stopped = |task: &&TaskId| self.tasks[**task].throttled;
         let throttled = queued.iter().filter(stopped).count() as u32;

@@ -4,6 +4,7 @@
 //! [`Sched::poll`](crate::sched::Sched::poll) until it is empty. What a kernel does asynchronously (an interrupt to
 //! another CPU, a softirq, the stopper) is an [`Action`] that the host brings back later as an input; the host chooses
 //! the delay, so the races of the real thing can be reached, and reached again.
+use crate::balance::locality::TaskMemory;
 use crate::ids::{CpuId, TaskId, TgId};
 use crate::mask::CpuMask;
 use crate::topology::Partition;
@@ -147,6 +148,18 @@ pub enum Input {
         group: TgId,
         /// Which of its timers.
         timer: GroupTimer,
+    },
+    /// Sets what NUMA balancing knows of a task: the node it prefers and its faults on each (spec 3 §7.3).
+    SetMemory {
+        /// The task.
+        task: TaskId,
+        /// What is known; nodes must exist.
+        memory: TaskMemory,
+    },
+    /// From now on `task` is a kernel thread that belongs to the one CPU it may run on (`kthread_set_per_cpu`).
+    BindKthread {
+        /// The task.
+        task: TaskId,
     },
     /// Changes the shares of a task group.
     SetShares {

@@ -222,7 +222,9 @@ impl<O: Observer> Sched<O> {
         entity.on_rq = true;
         let first = queue.nr_running == 1;
         if let Some(task) = entity.task {
-            self.rqs[queue.cpu.index()].cfs_tasks.push_head(&mut self.tasks, task);
+            let cpu = queue.cpu;
+            self.rqs[cpu.index()].cfs_tasks.push_head(&mut self.tasks, task);
+            self.account_numa(cpu, task, true);
         }
         if first {
             self.note_first_entity(id);
@@ -292,6 +294,7 @@ impl<O: Observer> Sched<O> {
         let cpu = queue.cpu;
         if let Some(task) = entity.task {
             self.rqs[cpu.index()].cfs_tasks.remove(&mut self.tasks, task);
+            self.account_numa(cpu, task, false);
         }
         self.return_cfs_rq_runtime(id);
         self.update_cfs_group(se);

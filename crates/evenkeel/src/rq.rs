@@ -96,6 +96,11 @@ pub struct Rq {
     /// Load of a task that is too big for this CPU; 0 for none.
     pub misfit_task_load: u64,
 
+    /// Queued fair tasks that have a preferred memory node.
+    pub nr_numa_running: u32,
+    /// Those of them that are on it.
+    pub nr_preferred_running: u32,
+
     /// History of the CPU's load, where balancing compares it.
     pub cpu_load: CpuLoad,
     /// When it was last moved on.
@@ -173,6 +178,8 @@ impl Rq {
             cpu_capacity: capacity,
             arch_capacity: capacity,
             misfit_task_load: 0,
+            nr_numa_running: 0,
+            nr_preferred_running: 0,
             cpu_load: CpuLoad::default(),
             last_cpu_load_update: jiffies,
             next_balance: jiffies,

@@ -13,8 +13,9 @@
 //! [`Sched::check`](crate::check) verifies them all: a task is in exactly one place, counts and sums equal what is
 //! recomputed from their members, nothing is queued where it may not run.
 //!
-//! Not modelled yet, and not accepted: real-time and deadline tasks, automatic NUMA balancing,
+//! Not modelled yet, and not accepted: real-time and deadline tasks, the sampling of NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
+use crate::balance::locality::NumaShape;
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
 use crate::group::TaskGroup;
@@ -156,6 +157,8 @@ pub struct Sched<O: Observer> {
     pub(crate) node_of: Vec<u32>,
     /// The CPUs of each node.
     pub(crate) node_cpus: Vec<CpuMask>,
+    /// How the nodes are connected.
+    pub(crate) numa_shape: NumaShape,
     /// Whom the idle tasks woke, by CPU.
     pub(crate) idle_wakers: Vec<IdleWaker>,
     /// Balancing passes so far: their numbers in events.
@@ -236,6 +239,7 @@ impl<O: Observer> Sched<O> {
             machine: machine.clone(),
             partitions: None,
             node_of: machine.cpus.iter().map(|cpu| cpu.node).collect(),
+            numa_shape: NumaShape::of(machine),
             node_cpus: (0..machine.nr_nodes as u32).map(|node| node_cpus(machine, node)).collect(),
             idle_wakers: alloc::vec![IdleWaker::default(); ncpus],
             passes: 0,
@@ -293,6 +297,8 @@ impl<O: Observer> Sched<O> {
             nr_failed_migrations_running: 0,
             nr_failed_migrations_hot: 0,
             nr_forced_migrations: 0,
+            memory: None,
+            percpu_kthread: false,
         });
         self.note_allowed_capacity(task);
         task
@@ -341,6 +347,8 @@ impl<O: Observer> Sched<O> {
             Input::Hotplug { cpu, online } => self.set_cpu_online(cpu, online),
             Input::SetPartitions { partitions } => self.set_partitions(partitions),
             Input::SetGroup { task, group } => self.set_task_group(task, group),
+            Input::SetMemory { task, memory } => self.set_task_memory(task, memory),
+            Input::BindKthread { task } => self.tasks[task].percpu_kthread = true,
             Input::SetShares { group, shares } => self.tune(Tune::Shares { group, shares }),
             Input::Tune { tune } => self.tune(tune),
         }

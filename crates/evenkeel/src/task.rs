@@ -1,6 +1,7 @@
 //! A task as the scheduler sees it.
 //!
 //! In the kernel: `struct task_struct`, the parts the fair class and the balancer use.
+use crate::balance::locality::TaskMemory;
 use crate::ids::{CpuId, SeId, TaskId, TgId};
 use crate::io::FairPolicy;
 use crate::list::{LinkStore, Links};
@@ -94,6 +95,10 @@ pub struct Task {
     pub nr_failed_migrations_hot: u64,
     /// Moves although it was cache hot.
     pub nr_forced_migrations: u64,
+    /// What is known of where its memory lies; none: NUMA balancing has not looked.
+    pub memory: Option<Arc<TaskMemory>>,
+    /// A kernel thread that belongs to the CPU it is bound to (`kthread_is_per_cpu`): the balancer does not touch it.
+    pub percpu_kthread: bool,
 }
 
 /// What [`Sched::new_task`](crate::sched::Sched::new_task) needs to know.

@@ -68,12 +68,20 @@ pub enum DomainKnob {
     MaxInterval,
     /// `cache_nice_tries`.
     CacheNiceTries,
+    /// `max_newidle_lb_cost`, ns: from there it rises and decays as usual.
+    MaxNewidleLbCost,
 }
 
 impl DomainKnob {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::ImbalancePct, Self::BusyFactor, Self::MinInterval, Self::MaxInterval, Self::CacheNiceTries];
+    pub const ALL: [Self; 6] = [
+        Self::ImbalancePct,
+        Self::BusyFactor,
+        Self::MinInterval,
+        Self::MaxInterval,
+        Self::CacheNiceTries,
+        Self::MaxNewidleLbCost,
+    ];
 
     /// The name of its file.
     pub fn name(self) -> &'static str {
@@ -83,6 +91,7 @@ impl DomainKnob {
             Self::MinInterval => "min_interval",
             Self::MaxInterval => "max_interval",
             Self::CacheNiceTries => "cache_nice_tries",
+            Self::MaxNewidleLbCost => "max_newidle_lb_cost",
         }
     }
 
@@ -94,6 +103,7 @@ impl DomainKnob {
             Self::BusyFactor => (1, 100_000),
             Self::MinInterval | Self::MaxInterval => (1, 100_000),
             Self::CacheNiceTries => (0, 100_000),
+            Self::MaxNewidleLbCost => (0, 1_000_000_000),
         }
     }
 }
@@ -135,6 +145,7 @@ impl<O: Observer> Sched<O> {
                         DomainKnob::MinInterval => domain.min_interval = u64::from(value),
                         DomainKnob::MaxInterval => domain.max_interval = u64::from(value),
                         DomainKnob::CacheNiceTries => domain.cache_nice_tries = value,
+                        DomainKnob::MaxNewidleLbCost => domain.max_newidle_lb_cost = u64::from(value),
                     }
                 }
             }

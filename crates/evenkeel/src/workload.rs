@@ -7,6 +7,7 @@ mod group;
 
 pub use group::{Bandwidth, GroupSettings, GroupShare, GroupSpec, group_path};
 
+use crate::balance::locality::TaskMemory;
 use crate::time::Ns;
 use crate::tune::{DomainKnob, Tune};
 use alloc::string::String;
@@ -138,6 +139,8 @@ pub struct TaskSpec {
     pub delay: Ns,
     /// Further delay per instance: instance `i` starts `i * stagger` later.
     pub stagger: Ns,
+    /// Its instances are kernel threads that belong to the one CPU they may run on.
+    pub percpu_kthread: bool,
     /// Attributes at the start.
     pub attributes: Attributes,
     /// What it does.
@@ -163,6 +166,8 @@ pub struct Attributes {
     pub util_clamp: Option<(u32, u32)>,
     /// Memory nodes its memory comes from, ascending; the empty list means all.
     pub memory_nodes: Option<Vec<u32>>,
+    /// What NUMA balancing has found out about the task's memory.
+    pub memory: Option<TaskMemory>,
 }
 
 impl Attributes {

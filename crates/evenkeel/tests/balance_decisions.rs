@@ -11,7 +11,7 @@ use evenkeel::balance::migrate::{
     CacheHeat, Candidate, Locality, NumaFaults, Refusal, can_migrate_task, migrate_degrades_locality,
     size_test, task_hot,
 };
-use evenkeel::balance::rules::TaskRules;
+use evenkeel::balance::rules::{EnergyAware, TaskRules};
 use evenkeel::balance::source::SrcRq;
 use evenkeel::balance::stats::{Search, nr_idle_scan};
 use evenkeel::ids::CpuId;
@@ -394,7 +394,7 @@ fn energy_aware_placement_is_left_alone() {
     let rows = [IDLE, (3, 3072, 1024, 3000), IDLE, IDLE];
     let case = Case::new(&caches(1, 4), "MC", &rows);
     let rule = case.decide(|search| {
-        let search = Search { energy_aware: true, ..*search };
+        let search = Search { energy_aware: EnergyAware::InCharge, ..*search };
         let mut sds = search.update_sd_lb_stats();
         search.find_src_group(&mut sds).rule
     });

@@ -26,10 +26,10 @@
 //! |---|---|
 //! | top | `name`, `description`, `machine`, `kernel`, `seed`, `duration`, `groups`, `autogroup` |
 //! | `[set]` | overrides of kernel settings, as `--set` takes them |
-//! | `[[task]]` | `name`, `count` (1; 0: only forked), `cpu` (0: who forks it), `delay`, `stagger`, attributes, a body, `repeat`, or `[[task.phase]]` |
+//! | `[[task]]` | `name`, `count` (1; 0: only forked), `cpu` (0: who forks it), `delay`, `stagger`, `percpu_kthread` (a kernel thread of the one CPU it is bound to), attributes, a body, `repeat`, or `[[task.phase]]` |
 //! | `[[task.phase]]` | `name`, attributes, a body, `repeat` (1) |
 //! | body | `run = "forever"`; `run`; `run` and `sleep`; `run` and `every` (with `overrun`); or `work = [..]` |
-//! | attributes | `affinity`, `nice`, `policy`, `slice`, `group`, `uclamp` |
+//! | attributes | `affinity`, `nice`, `policy`, `slice`, `group`, `uclamp`; what NUMA balancing has found out: `preferred_node` (a number or `"none"`), `numa_faults`, `numa_group_faults` (a number per node) |
 //! | `[[group]]` | `path`, `weight` or `shares` or `idle`, `max`, `burst`: a task group; `groups = "a(weight=200){b c(max=20ms/100ms)} d(idle)"` says the same in one line |
 //! | `[[irq]]` | `cpu`, `every`, `run`, `start`: a device whose interrupts take time from whoever runs there |
 //! | `[[at]]` | `time`, `task`, attributes: a change from outside; or `time`, `group`, `weight`, `shares`, `max`, `burst`; or `time` and `set`: settings of the running kernel |

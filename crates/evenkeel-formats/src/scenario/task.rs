@@ -15,7 +15,7 @@ const WRITTEN_OUT_MAX: u32 = 4096;
 /// `run = "forever"` is work without end in pieces of this length.
 const FOREVER_PIECE: Ns = 1000 * SEC;
 
-const TASK_KEYS: [&str; 6] = ["name", "count", "cpu", "delay", "stagger", "phase"];
+const TASK_KEYS: [&str; 7] = ["name", "count", "cpu", "delay", "stagger", "percpu_kthread", "phase"];
 const PHASE_KEYS: [&str; 1] = ["name"];
 const BODY_KEYS: [&str; 6] = ["run", "sleep", "every", "overrun", "work", "repeat"];
 
@@ -134,6 +134,9 @@ impl Reader<'_> {
         if let Some(member) = find(members, "cpu") {
             let cpu = self.text.int(&member.node, "cpu", 0..=CPUS_MAX as i64 - 1, "the number of a CPU")?;
             task.start_cpu = u32::try_from(cpu).unwrap_or(u32::MAX);
+        }
+        if let Some(member) = find(members, "percpu_kthread") {
+            task.percpu_kthread = self.text.bool(&member.node, "percpu_kthread")?;
         }
         match planned.instance {
             None => task.name = name,

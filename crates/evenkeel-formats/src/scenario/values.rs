@@ -14,7 +14,22 @@ pub(super) const DURATION_MAX: Ns = 1_000_000_000 * SEC;
 pub(super) const A_DURATION: &str = "a duration with its unit, such as \"10ms\", \"1.5s\" or \"200us\"";
 
 /// The keys of attributes.
-pub(super) const ATTRIBUTE_KEYS: [&str; 6] = ["affinity", "nice", "policy", "slice", "group", "uclamp"];
+pub(super) const ATTRIBUTE_KEYS: [&str; 9] = [
+    "affinity",
+    "nice",
+    "policy",
+    "slice",
+    "group",
+    "uclamp",
+    "preferred_node",
+    "numa_faults",
+    "numa_group_faults",
+];
+
+/// The most memory nodes any kernel supports.
+const NODES_MAX: i64 = 1024;
+/// More faults than this are refused, so that sums fit.
+const FAULTS_MAX: i64 = (1 << 40) - 1;
 
 const UNITS: [(&str, Ns); 6] = [("ns", 1), ("us", US), ("µs", US), ("ms", MS), ("min", 60 * SEC), ("s", SEC)];
 
@@ -134,6 +149,14 @@ impl Reader<'_> {
                 "slice" => attributes.slice = Some(self.duration(node, key)?),
                 "group" => attributes.group = Some(self.path(node, key)?),
                 "uclamp" => attributes.util_clamp = Some(self.util_clamp(node)?),
+                "preferred_node" => {
+                    let preferred = self.preferred_node(node)?;
+                    attributes.memory.get_or_insert_default().preferred_node = preferred;
+                }
+                "numa_faults" => attributes.memory.get_or_insert_default().faults = self.faults(node, key)?,
+                "numa_group_faults" => {
+                    attributes.memory.get_or_insert_default().group_faults = self.faults(node, key)?;
+                }
                 _ => {}
             }
         }
@@ -151,6 +174,27 @@ impl Reader<'_> {
                 _ => error,
             }
         })
+    }
+
+    /// The number of a memory node, or "none".
+    fn preferred_node(&self, node: &Node) -> Result<Option<u32>, InputError> {
+        if matches!(&node.value, Value::Str(text) if text == "none") {
+            return Ok(None);
+        }
+        let expected = "the number of a memory node, or \"none\"";
+        let number = self.text.int(node, "preferred_node", 0..=NODES_MAX - 1, expected)?;
+        Ok(u32::try_from(number).ok())
+    }
+
+    /// Page faults on the memory of each node.
+    fn faults(&self, node: &Node, key: &str) -> Result<Vec<u64>, InputError> {
+        let expected = "a number of faults per memory node, such as [800, 200]";
+        let items = self.text.list(node, key, expected)?;
+        if items.is_empty() {
+            return Err(self.text.mismatch(node, key, expected));
+        }
+        let count = |item: &Node| Ok(self.text.int(item, key, 0..=FAULTS_MAX, expected)?.unsigned_abs());
+        items.iter().map(count).collect()
     }
 
     fn util_clamp(&self, node: &Node) -> Result<(u32, u32), InputError> {

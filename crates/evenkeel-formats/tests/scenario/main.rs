@@ -1,6 +1,7 @@
 //! What scenarios mean, and what is said about wrong ones.
 mod groups;
 
+use evenkeel::balance::locality::TaskMemory;
 use evenkeel::time::{MS, SEC, US};
 use evenkeel::workload::{
     Attributes, Change, Naming, ObjectId, ObjectKind, Op, Policy, Repeat, SpecId, TimerOp, TimerRef, Workload,
@@ -228,6 +229,30 @@ fn interrupt_sources_name_their_cpus_and_times() {
     .assert_eq(&(errors.join("\n\n") + "\n"));
     let beyond = workload(&irq("cpu = 4\nevery = \"1ms\"\nrun = \"1us\""));
     assert!(checks::check_against(&beyond, 4).unwrap_err().to_string().starts_with("CPU 4 does not exist"));
+}
+
+#[test]
+fn what_numa_balancing_knows_is_an_attribute() {
+    let text = "percpu_kthread = true\npreferred_node = 1\nnuma_faults = [800, 200]\nrun = \"1ms\"";
+    let at =
+        "\n[[at]]\ntime = \"1ms\"\ntask = \"t\"\npreferred_node = \"none\"\nnuma_group_faults = [1, 2]\n";
+    let workload = workload(&(with_task(text) + at));
+    let task = &workload.tasks[0];
+    let memory = |preferred_node, faults, group_faults| TaskMemory { preferred_node, faults, group_faults };
+    assert!(task.percpu_kthread);
+    assert_eq!(task.attributes.memory, Some(memory(Some(1), vec![800, 200], vec![])));
+    let Change::SetAttributes { attributes, .. } = &workload.timeline[0].change else { panic!("attributes") };
+    assert_eq!(attributes.memory, Some(memory(None, vec![], vec![1, 2])));
+    for (wrong, expected) in [
+        ("preferred_node = -1", "expected the number of a memory node, or \"none\""),
+        ("numa_faults = []", "expected a number of faults per memory node, such as [800, 200]"),
+        ("numa_faults = [1099511627776]", "expected a number of faults per memory node"),
+        ("percpu_kthread = 1", "expected true or false"),
+    ] {
+        let text = with_task(&format!("run = \"1ms\"\n{wrong}"));
+        let error = read(&text, "s.toml").unwrap_err().to_string();
+        assert!(error.contains("s.toml:4:") && error.contains(expected), "{error}");
+    }
 }
 
 #[test]
@@ -486,7 +511,7 @@ fn wrong_scenarios_are_shown_with_what_would_be_right() {
              --> s.toml:4:1
               |
             4 | [[at]]
-              | ^^^^^^ expected one of affinity, nice, policy, slice, group, uclamp"#]],
+              | ^^^^^^ expected one of affinity, nice, policy, slice, group, uclamp, preferred_node, numa_faults, numa_group_faults"#]],
     );
     check_error(
         &format!("{}{}", with_task("run = \"1ms\""), with_task("run = \"1ms\"")),
@@ -650,5 +675,8 @@ const LINES: &[&str] = &[
     "seed = 1",
     "= =",
     "uclamp = [1, 2]",
+    "preferred_node = 1",
+    "numa_faults = [1, 2]",
+    "percpu_kthread = true",
     "policy = \"fifo 3\"",
 ];

@@ -65,6 +65,7 @@ impl<O: Observer> Simulation<O> {
         let group = initial.group.unwrap_or(inherited);
         let effective = self.groups.effective(spec, group);
         let params = TaskParams { policy, nice, slice, allowed: (*allowed).clone(), group: effective };
+        let percpu_kthread = self.workload.tasks.get(spec as usize).is_some_and(|spec| spec.percpu_kthread);
         let number = self.numbers[spec as usize];
         self.numbers[spec as usize] += 1;
         let start = self.now.max(self.delay(spec, number));
@@ -92,6 +93,12 @@ impl<O: Observer> Simulation<O> {
             group,
         });
         self.timers.grow(self.instances.len());
+        if percpu_kthread {
+            self.input(Input::BindKthread { task: child });
+        }
+        if let Some(memory) = initial.memory {
+            self.input(Input::SetMemory { task: child, memory });
+        }
         self.input(Input::Fork { cpu, child });
     }
 
@@ -148,6 +155,9 @@ impl<O: Observer> Simulation<O> {
             instance.allowed = allowed.clone();
             self.meters.repinned(self.now, task, self.pinned(allowed));
             self.input(Input::SetAffinity { cpu, task, allowed: (**allowed).clone() });
+        }
+        if let Some(memory) = change.memory.clone() {
+            self.input(Input::SetMemory { task, memory });
         }
         let instance = &mut self.instances[task.index()];
         if let Some(group) = change.group.filter(|&group| group != instance.group) {

@@ -11,7 +11,7 @@ use super::event::BalanceEvent;
 use super::rules::ActiveRule;
 use super::stats::Search;
 use super::view::CpuView;
-use crate::ids::{CpuId, DomainId};
+use crate::ids::{CpuId, DomainId, TaskId};
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::topology::SdFlags;
@@ -27,6 +27,23 @@ pub enum ActiveReason {
     ReducedCapacity,
     /// 4: the task is too big for the source.
     Misfit,
+}
+
+/// What the stopper has made of a request to push a task (spec 3 §8.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StopperOutcome {
+    /// One of the CPUs has left scheduling.
+    Inactive,
+    /// The request was answered before.
+    NotAsked,
+    /// No task is left on the source.
+    NothingWaits,
+    /// No level holds both CPUs any more.
+    NoDomain,
+    /// No task may move.
+    NoTask,
+    /// A task was pushed.
+    Pushed,
 }
 
 impl<V: CpuView + ?Sized> Search<'_, V> {
@@ -76,38 +93,56 @@ impl<O: Observer> Sched<O> {
     /// The stopper's work on `src_cpu`, whose running task has been put back: push a task to the CPU that asked.
     #[doc(alias = "active_load_balance_cpu_stop")]
     pub(crate) fn active_load_balance(&mut self, src_cpu: CpuId) {
+        let dst_cpu = self.rqs[src_cpu.index()].push_cpu;
+        let (outcome, task) = match self.push_domain(src_cpu, dst_cpu) {
+            Ok(sd) => self.push_task(src_cpu, dst_cpu, sd),
+            Err(outcome) => (outcome, None),
+        };
+        // Also when it gave up: else nobody could ask again.
+        self.rqs[src_cpu.index()].active_balance = false;
+        self.emit(|_| Event::Balance(BalanceEvent::ActiveBalanceEnd { src_cpu, dst_cpu, task, outcome }));
+    }
+
+    /// The lowest level that holds both CPUs, or why nothing is pushed (spec 3 §8.2-1, -2).
+    fn push_domain(&self, src_cpu: CpuId, dst_cpu: CpuId) -> Result<DomainId, StopperOutcome> {
         let rq = &self.rqs[src_cpu.index()];
-        let dst_cpu = rq.push_cpu;
-        let active = rq.active && self.rqs[dst_cpu.index()].active;
-        if !active || !rq.active_balance {
-            return;
+        if !rq.active || !self.rqs[dst_cpu.index()].active {
+            return Err(StopperOutcome::Inactive);
+        }
+        if !rq.active_balance {
+            return Err(StopperOutcome::NotAsked);
         }
         // The stopper itself counts.
-        let task_waits = rq.nr_running > 1;
-        let sd = if task_waits { self.domain_spanning(dst_cpu, src_cpu) } else { None };
-        let mut pushed = None;
-        if let Some(sd) = sd {
-            let mut env = self.new_env(src_cpu, dst_cpu, sd, IdleType::Idle);
-            env.src_cpu = src_cpu;
-            env.flags = LbFlags::ACTIVE_LB;
-            self.update_rq_clock(src_cpu);
-            pushed = self.detach_one_task(&mut env);
-            let domain = &mut self.topo.domains[sd.index()];
-            let stats = &mut domain.stats;
-            stats.alb_count = stats.alb_count.wrapping_add(1);
-            if pushed.is_some() {
-                stats.alb_pushed = stats.alb_pushed.wrapping_add(1);
-                domain.nr_balance_failed = 0;
-            } else {
-                stats.alb_failed = stats.alb_failed.wrapping_add(1);
-            }
-            if let Some(task) = pushed {
-                self.update_rq_clock(dst_cpu);
-                self.attach_task(&env, task);
-            }
+        if rq.nr_running <= 1 {
+            return Err(StopperOutcome::NothingWaits);
         }
-        self.rqs[src_cpu.index()].active_balance = false;
-        self.emit(|_| Event::Balance(BalanceEvent::ActiveBalanceEnd { src_cpu, dst_cpu, task: pushed }));
+        self.domain_spanning(dst_cpu, src_cpu).ok_or(StopperOutcome::NoDomain)
+    }
+
+    /// Pushes the first task that may move, if one may (spec 3 §8.2-3, -4).
+    fn push_task(
+        &mut self,
+        src_cpu: CpuId,
+        dst_cpu: CpuId,
+        sd: DomainId,
+    ) -> (StopperOutcome, Option<TaskId>) {
+        let mut env = self.new_env(src_cpu, dst_cpu, sd, IdleType::Idle);
+        env.src_cpu = src_cpu;
+        env.flags = LbFlags::ACTIVE_LB;
+        self.update_rq_clock(src_cpu);
+        let pushed = self.detach_one_task(&mut env);
+        let domain = &mut self.topo.domains[sd.index()];
+        let stats = &mut domain.stats;
+        stats.alb_count = stats.alb_count.wrapping_add(1);
+        let Some(task) = pushed else {
+            stats.alb_failed = stats.alb_failed.wrapping_add(1);
+            return (StopperOutcome::NoTask, None);
+        };
+        stats.alb_pushed = stats.alb_pushed.wrapping_add(1);
+        domain.nr_balance_failed = 0;
+        self.update_rq_clock(dst_cpu);
+        self.attach_task(&env, task);
+        (StopperOutcome::Pushed, Some(task))
     }
 
     /// The lowest domain of `cpu` that spans `other`.

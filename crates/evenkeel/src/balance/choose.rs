@@ -9,7 +9,7 @@
 use super::classify::GroupType;
 use super::env::MigrationType;
 use super::imbalance::Imbalance;
-use super::rules::{BiggerCpus, MisfitCandidates, SameClass, SiblingImbalance};
+use super::rules::{BiggerCpus, EnergyAware, MisfitCandidates, SameClass, SiblingImbalance};
 use super::stats::{SdStats, Search, SgStats};
 use super::view::{CpuView, capacity_greater};
 use crate::ids::GroupId;
@@ -231,13 +231,16 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         }
         let imbalance =
             if classic { self.classic_imbalance(sds, rule) } else { self.calculate_imbalance(sds) };
-        let group = sds.busiest.filter(|_| imbalance.amount != 0);
+        // Asym packing of the oldest balancer names its group although there is no load to move (spec 3 §9.4-1).
+        let named = classic && rule == GroupRule::AsymPacking;
+        let group = sds.busiest.filter(|_| imbalance.amount != 0 || named);
         SrcGroup { group, rule, imbalance: Some(imbalance) }
     }
 
     /// The rule that decides, and whether it forces a move.
     fn compare(&self, sds: &mut SdStats) -> (GroupRule, bool) {
-        if self.energy_aware && self.rules.choice.energy_first {
+        let energy_decides = self.energy_aware == EnergyAware::InCharge;
+        if energy_decides && self.rules.choice.energy_first {
             return (GroupRule::EnergyAware, false);
         }
         let Some(busiest_group) = sds.busiest else { return (GroupRule::NoBusiest, false) };
@@ -247,7 +250,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         if busiest.group_type == GroupType::MisfitTask {
             return (GroupRule::Misfit, true);
         }
-        if self.energy_aware {
+        if energy_decides {
             return (GroupRule::EnergyAware, false);
         }
         match busiest.group_type {

@@ -12,7 +12,7 @@
 use super::choose::{GroupRule, Pick, PickRule};
 use super::classify::GroupType;
 use super::env::{IdleType, MigrationType};
-use super::imbalance::Imbalance;
+use super::imbalance::{Imbalance, ImbalanceRule};
 use super::rules::Comparison;
 use super::stats::{GroupSums, SdStats, Search, SgStats};
 use super::view::CpuView;
@@ -147,10 +147,11 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
     /// How much load to move (spec 3 §9.5); `rule` is the one that forced it.
     pub(super) fn classic_imbalance(&self, sds: &mut SdStats, rule: GroupRule) -> Imbalance {
         let load =
-            |amount: u64| Imbalance { migration_type: Some(MigrationType::Load), amount: amount as i64 };
+            |(rule, amount): (ImbalanceRule, u64)| Imbalance::new(rule, MigrationType::Load, amount as i64);
         let busiest = &mut sds.busiest_stat;
         if rule == GroupRule::AsymPacking {
-            return load(busiest.avg_load.wrapping_mul(busiest.group_capacity).wrapping_add(512) / 1024);
+            let amount = busiest.avg_load.wrapping_mul(busiest.group_capacity).wrapping_add(512) / 1024;
+            return load((ImbalanceRule::ClassicAsymPacking, amount));
         }
         if busiest.group_type == GroupType::Imbalanced {
             busiest.load_per_task = busiest.load_per_task.min(sds.avg_load);
@@ -165,7 +166,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             let take = (sds.avg_load - local.avg_load).wrapping_mul(local.group_capacity);
             let amount = give.min(take) / 1024;
             if amount >= busiest.load_per_task {
-                return load(amount);
+                return load((ImbalanceRule::ClassicEvenOut, amount));
             }
             amount
         };
@@ -173,7 +174,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
     }
 
     /// Less than a task is to be moved: a whole one, if that leaves the groups more alike, or does more work.
-    fn fix_small_imbalance(&self, sds: &mut SdStats, amount: u64) -> u64 {
+    fn fix_small_imbalance(&self, sds: &mut SdStats, amount: u64) -> (ImbalanceRule, u64) {
         let mut tasks = 2;
         if sds.local_stat.sum_h_nr_running == 0 {
             let nr = u64::from(self.view.h_nr_queued(self.dst_cpu));
@@ -185,7 +186,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         let task = busiest.load_per_task;
         let step = task * 1024 / busiest.group_capacity;
         if busiest.avg_load + step >= local.avg_load + step * tasks {
-            return task;
+            return (ImbalanceRule::ClassicWholeTask, task);
         }
         // Products of averages and capacities wrap as in C.
         let by_local = |load: u64| local.group_capacity.wrapping_mul(load);
@@ -195,7 +196,11 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         let left = if busiest.avg_load > step { by_busiest(task.min(busiest.avg_load - step)) } else { 0 };
         let moved = by_busiest(busiest.avg_load).min(task.wrapping_mul(1024)) / local.group_capacity;
         let gained = by_local(local.load_per_task.min(local.avg_load.wrapping_add(moved)));
-        if left.wrapping_add(gained) / 1024 > now / 1024 { task } else { amount }
+        if left.wrapping_add(gained) / 1024 > now / 1024 {
+            (ImbalanceRule::ClassicThroughput, task)
+        } else {
+            (ImbalanceRule::ClassicSmall, amount)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! §8.2). The rules themselves are in [`migrate`](super::migrate).
 use super::env::{IdleType, LbEnv, LbFlags, MigrationType};
 use super::event::{BalanceEvent, TaskVerdict};
-use super::migrate::{CacheHeat, Candidate, Locality, Refusal, can_migrate_task, size_test, task_hot};
+use super::migrate::{CacheHeat, Candidate, Refusal, can_migrate_task, size_test, task_hot};
 use super::rules::{CountsHot, HotBuddies, TaskSize};
 use crate::ids::{CpuId, TaskId};
 use crate::io::FairPolicy;
@@ -98,10 +98,10 @@ impl<O: Observer> Sched<O> {
             src_throttled: self.group_throttled(task, env.src_cpu),
             dst_throttled: self.group_throttled(task, env.dst_cpu),
             ineligible: self.is_ineligible_on(task, env.dst_cpu),
-            percpu_kthread: false,
+            percpu_kthread: self.tasks[task].percpu_kthread,
             allowed: self.tasks[task].allowed.contains(env.dst_cpu),
             on_cpu: self.task_on_cpu(task),
-            locality: Locality::Unaffected,
+            locality: self.locality(env, task),
             hot: task_hot(&self.kernel.balance.tasks, &self.cache_heat(env, task)),
         };
         let rules = &self.kernel.balance.tasks;

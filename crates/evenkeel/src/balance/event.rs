@@ -5,7 +5,7 @@
 //! due yet ([`BalanceEvent::NotDue`]), the gates of new-idle balancing ([`BalanceEvent::NewIdle`]), the decision to
 //! kick an idle CPU or not ([`BalanceEvent::NohzKick`]). So every stretch in which a CPU stays idle while tasks wait
 //! can be laid at the door of one gate.
-use super::active::ActiveReason;
+use super::active::{ActiveReason, StopperOutcome};
 use super::choose::{Pick, SrcGroup};
 use super::env::{FbqType, IdleType, LbFlags, MigrationType, Trigger};
 use super::migrate::Refusal;
@@ -310,6 +310,11 @@ pub enum BalanceEvent {
         /// The verdict.
         verdict: TaskVerdict,
     },
+    /// A long scan releases the queue's lock for a moment, and goes on (`LBF_NEED_BREAK`).
+    Break {
+        /// The pass.
+        pass: u64,
+    },
     /// A task that is not allowed on the destination asks for another CPU of its group.
     NewDestination {
         /// The pass.
@@ -362,6 +367,8 @@ pub enum BalanceEvent {
         dst_cpu: CpuId,
         /// The task.
         task: Option<TaskId>,
+        /// Why not, if none.
+        outcome: StopperOutcome,
     },
     /// The softirq came by, and a level is due: a pass follows.
     Due {

@@ -22,13 +22,58 @@ pub struct Imbalance {
     pub migration_type: Option<MigrationType>,
     /// How much.
     pub amount: i64,
+    /// By which rule.
+    pub rule: ImbalanceRule,
+}
+
+/// The rule by which an imbalance was computed; the letters are those of spec 3 §5.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ImbalanceRule {
+    /// A: one task that is too big for its CPU.
+    MisfitTask,
+    /// A: the load of a task on a CPU that others use.
+    MisfitLoad,
+    /// B: all tasks of CPUs that are less preferred.
+    AsymPacking,
+    /// C: one task of a core.
+    SmtBalance,
+    /// D: one task, because affinities left an imbalance below.
+    Imbalanced,
+    /// E0: as much utilisation as fits here.
+    SpareUtilisation,
+    /// E0: one task, because none fits.
+    NoSpareUtilisation,
+    /// E: half of what siblings have more.
+    Siblings,
+    /// E: half of the difference of idle CPUs.
+    IdleCpus,
+    /// F: nothing, a difference of two is tolerated between nodes.
+    NodeTolerance,
+    /// G1: nothing, the local group has as much load per capacity.
+    LocalMoreLoaded,
+    /// G2: nothing, it has as much as the domain.
+    LocalAboveAverage,
+    /// H: as much load as keeps both groups on their side of the average.
+    EvenOut,
+    /// 9.4-1: all the load of CPUs that are less preferred.
+    ClassicAsymPacking,
+    /// 9.5-4: as much load as keeps both groups on their side of the average.
+    ClassicEvenOut,
+    /// 9.5: that is less than a task; a whole one leaves the groups more alike.
+    ClassicWholeTask,
+    /// 9.5: a whole one lets more work be done.
+    ClassicThroughput,
+    /// 9.5: a whole one would do neither.
+    ClassicSmall,
 }
 
 impl Imbalance {
-    const fn new(migration_type: MigrationType, amount: i64) -> Self {
-        Self { migration_type: Some(migration_type), amount }
+    pub(super) const fn new(rule: ImbalanceRule, migration_type: MigrationType, amount: i64) -> Self {
+        Self { migration_type: Some(migration_type), amount, rule }
     }
-    const NONE: Self = Self { migration_type: None, amount: 0 };
+    const fn none(rule: ImbalanceRule) -> Self {
+        Self { migration_type: None, amount: 0, rule }
+    }
 }
 
 impl<V: CpuView + ?Sized> Search<'_, V> {
@@ -40,12 +85,17 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         match busiest.group_type {
             GroupType::MisfitTask => match self.rules.choice.misfit_amount {
                 MisfitAmount::OneTaskOrLoad if !flags.contains(SdFlags::ASYM_CPUCAPACITY) => {
-                    Imbalance::new(Load, busiest.group_misfit_task_load as i64)
+                    Imbalance::new(ImbalanceRule::MisfitLoad, Load, busiest.group_misfit_task_load as i64)
                 }
-                MisfitAmount::OneTask | MisfitAmount::OneTaskOrLoad => Imbalance::new(Misfit, 1),
+                MisfitAmount::OneTask | MisfitAmount::OneTaskOrLoad => {
+                    Imbalance::new(ImbalanceRule::MisfitTask, Misfit, 1)
+                }
             },
-            GroupType::AsymPacking => Imbalance::new(Task, i64::from(busiest.sum_h_nr_running)),
-            GroupType::SmtBalance | GroupType::Imbalanced => Imbalance::new(Task, 1),
+            GroupType::AsymPacking => {
+                Imbalance::new(ImbalanceRule::AsymPacking, Task, i64::from(busiest.sum_h_nr_running))
+            }
+            GroupType::SmtBalance => Imbalance::new(ImbalanceRule::SmtBalance, Task, 1),
+            GroupType::Imbalanced => Imbalance::new(ImbalanceRule::Imbalanced, Task, 1),
             _ if sds.local_stat.group_type == GroupType::HasSpare => self.fill_spare_capacity(sds),
             _ => even_out_load(sds, self.rules.choice.stops_at_average),
         }
@@ -58,14 +108,14 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         if busiest.group_type > GroupType::FullyBusy && !domain.flags.contains(SdFlags::SHARE_LLC) {
             let spare = local.group_capacity.saturating_sub(local.group_util);
             if self.idle.is_idle() && spare == 0 {
-                return Imbalance::new(MigrationType::Task, 1);
+                return Imbalance::new(ImbalanceRule::NoSpareUtilisation, MigrationType::Task, 1);
             }
-            return Imbalance::new(MigrationType::Util, spare as i64);
+            return Imbalance::new(ImbalanceRule::SpareUtilisation, MigrationType::Util, spare as i64);
         }
-        let tasks = if busiest.group_weight == 1 || sds.prefer_sibling {
-            self.sibling_imbalance(sds)
+        let (rule, tasks) = if busiest.group_weight == 1 || sds.prefer_sibling {
+            (ImbalanceRule::Siblings, self.sibling_imbalance(sds))
         } else {
-            i64::from(local.idle_cpus.wrapping_sub(busiest.idle_cpus))
+            (ImbalanceRule::IdleCpus, i64::from(local.idle_cpus.wrapping_sub(busiest.idle_cpus)))
         };
         let tolerates = domain.flags.contains(SdFlags::NUMA);
         let half = match self.rules.choice.numa_tolerance {
@@ -78,7 +128,8 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             }
             NumaTolerance::ImbNumaNr => tasks >> 1,
         };
-        Imbalance::new(MigrationType::Task, half)
+        let tolerated = half == 0 && tasks >> 1 != 0;
+        Imbalance::new(if tolerated { ImbalanceRule::NodeTolerance } else { rule }, MigrationType::Task, half)
     }
 }
 
@@ -90,15 +141,15 @@ fn even_out_load(sds: &mut SdStats, stops_at_average: bool) -> Imbalance {
         let local = &mut sds.local_stat;
         local.avg_load = local.group_load * 1024 / local.group_capacity;
         if local.avg_load >= sds.busiest_stat.avg_load {
-            return Imbalance::NONE;
+            return Imbalance::none(ImbalanceRule::LocalMoreLoaded);
         }
         sds.avg_load = sds.total_load * 1024 / sds.total_capacity;
         if stops_at_average && local.avg_load >= sds.avg_load {
-            return Imbalance::NONE;
+            return Imbalance::none(ImbalanceRule::LocalAboveAverage);
         }
     }
     let (local, busiest) = (&sds.local_stat, &sds.busiest_stat);
     let give = busiest.avg_load.wrapping_sub(sds.avg_load).wrapping_mul(busiest.group_capacity);
     let take = sds.avg_load.wrapping_sub(local.avg_load).wrapping_mul(local.group_capacity);
-    Imbalance::new(MigrationType::Load, (give.min(take) / 1024) as i64)
+    Imbalance::new(ImbalanceRule::EvenOut, MigrationType::Load, (give.min(take) / 1024) as i64)
 }

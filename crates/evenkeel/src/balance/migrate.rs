@@ -7,8 +7,7 @@
 //! fail, in the third the task counts 1052 / 4 = 263 and moves.
 //!
 //! In the kernel: `can_migrate_task()`, `task_hot()`, `migrate_degrades_locality()`, `detach_tasks()`,
-//! `attach_tasks()` (spec 3 §7). The core has no kernel threads, no core scheduling and no NUMA
-//! faults yet: the pure functions ask for them, the scheduler answers no.
+//! `attach_tasks()` (spec 3 §7). Core scheduling is not modelled: every cookie matches.
 use super::env::{IdleType, LbFlags, MigrationType};
 use super::rules::{EqualDistance, TaskRules, TaskSize, Throttled};
 

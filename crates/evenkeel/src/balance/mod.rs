@@ -30,8 +30,8 @@
 //! its rule ([`event`]).
 //!
 //! In the kernel: the second half of `kernel/sched/fair.c`. Specified in spec 3 §§1-8, 14, 16. Left out because the core
-//! has none of it yet: automatic NUMA balancing, energy-aware placement, core scheduling, machines
-//! whose CPUs differ. The pure functions take these as inputs; the scheduler answers with their neutral values.
+//! has none of it yet: energy-aware placement and core scheduling, which the pure functions take as inputs and the scheduler
+//! answers with their neutral values. What NUMA balancing has found out is an input of the scheduler ([`locality`]).
 
 pub mod active;
 pub mod capacity;
@@ -42,6 +42,9 @@ mod detach;
 pub mod env;
 pub mod event;
 pub mod imbalance;
+pub mod locality;
+#[cfg(test)]
+mod locality_tests;
 pub mod migrate;
 pub mod newidle;
 pub mod nohz;

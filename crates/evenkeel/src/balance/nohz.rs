@@ -10,7 +10,8 @@
 use super::env::IdleType;
 use super::event::{BalanceEvent, KickOutcome, KickReason, NohzVisit};
 use super::rules::{
-    BusyCpus, ClosedGate, IlbAbort, IlbWalk, KickAsym, KickDelivery, KickMovesDue, KickOrder, KickTarget,
+    BusyCpus, ClosedGate, EnergyAware, IlbAbort, IlbWalk, KickAsym, KickDelivery, KickMovesDue, KickOrder,
+    KickTarget,
 };
 use super::view::{CpuView, capacity_is_reduced};
 use crate::ids::{CpuId, DomainId};
@@ -180,7 +181,7 @@ impl<O: Observer> Sched<O> {
             dst_cpu: cpu,
             idle: IdleType::Idle,
             cpus: &self.nohz.idle_cpus_mask,
-            energy_aware: false,
+            energy_aware: EnergyAware::Off,
         };
         let preferred = |other| match self.kernel.balance.nohz.kick_asym {
             KickAsym::Preferred => search.sched_asym_prefer(other, cpu),

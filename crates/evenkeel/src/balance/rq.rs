@@ -15,7 +15,7 @@
 //! In the kernel: `sched_balance_rq()` (spec 3 §3). Locks are not modelled, so a queue cannot empty between two looks.
 use super::env::{FbqType, IdleType, LbEnv, LbFlags, MigrationType, PassResult, Trigger};
 use super::event::{BalanceEvent, PassOutcome};
-use super::rules::{ActiveStart, Serialized, StandIns};
+use super::rules::{ActiveStart, EnergyAware, Serialized, StandIns};
 use super::stats::Search;
 use crate::ids::{CpuId, DomainId};
 use crate::mask::CpuMask;
@@ -165,7 +165,7 @@ impl<O: Observer> Sched<O> {
             dst_cpu: env.dst_cpu,
             idle: env.idle,
             cpus: &self.scratch.lb_cpus,
-            energy_aware: false,
+            energy_aware: EnergyAware::Off,
         }
     }
 
@@ -228,6 +228,7 @@ impl<O: Observer> Sched<O> {
         }
         if env.flags.contains(LbFlags::NEED_BREAK) {
             env.flags.remove(LbFlags::NEED_BREAK);
+            self.emit(|_| Event::Balance(BalanceEvent::Break { pass: env.pass }));
             return Step::Move { moved };
         }
         if env.flags.contains(LbFlags::DST_PINNED) && env.imbalance > 0 {
@@ -283,6 +284,9 @@ impl<O: Observer> Sched<O> {
                         env.flags.insert(LbFlags::ALL_PINNED);
                     }
                     return Err(PassOutcome::CurrPinned);
+                }
+                if rules.active_start == ActiveStart::ResetsInterval {
+                    env.flags.remove(LbFlags::ALL_PINNED);
                 }
                 if self.start_active_balance(env, reason) {
                     outcome = PassOutcome::ActiveBalance;

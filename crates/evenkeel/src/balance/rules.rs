@@ -38,6 +38,18 @@ pub struct BalanceRules {
     pub cache_aware: CacheAware,
 }
 
+/// What energy-aware placement has to say (`sched_energy_enabled()`, `rd->pd`, `rd->overutilized`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EnergyAware {
+    /// It is off, or knows nothing of the machine's energy.
+    #[default]
+    Off,
+    /// It places tasks, and keeps the balancer from moving them.
+    InCharge,
+    /// It is on, but a CPU has more utilisation than capacity: the balancer spreads tasks.
+    Overutilized,
+}
+
 /// Gathering threads of one process in one cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheAware {

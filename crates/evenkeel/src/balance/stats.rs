@@ -9,7 +9,7 @@
 //! is refreshed elsewhere (see [`capacity`](super::capacity)).
 use super::classify::{GroupType, group_classify};
 use super::env::{FbqType, IdleType};
-use super::rules::{BalanceRules, GroupAsymPacking, NumaCounters, PreferSibling};
+use super::rules::{BalanceRules, EnergyAware, GroupAsymPacking, NumaCounters, PreferSibling};
 use super::view::{CpuView, capacity_is_reduced, is_core_idle};
 use crate::ids::{CpuId, DomainId, GroupId};
 use crate::mask::CpuMask;
@@ -102,8 +102,8 @@ pub struct Search<'a, V: ?Sized> {
     pub idle: IdleType,
     /// The CPUs that take part.
     pub cpus: &'a CpuMask,
-    /// Energy-aware placement is on (`sched_energy_enabled()` and the domain has performance domains).
-    pub energy_aware: bool,
+    /// What energy-aware placement has to say.
+    pub energy_aware: EnergyAware,
 }
 
 impl<V: ?Sized> Clone for Search<'_, V> {
@@ -241,7 +241,9 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
                 && group.flags.contains(SdFlags::SHARE_CPUCAPACITY)
                 && stats.sum_h_nr_running > 1;
         }
-        let may_overload = !rules.overloaded_needs_overutilized || !self.energy_aware || sums.overutilized;
+        let may_overload = !rules.overloaded_needs_overutilized
+            || self.energy_aware == EnergyAware::Off
+            || sums.overutilized;
         stats.group_type = group_classify(domain.imbalance_pct, sgc.imbalance, may_overload, stats);
         if stats.group_type == GroupType::Overloaded {
             stats.avg_load = stats.group_load * 1024 / stats.group_capacity;

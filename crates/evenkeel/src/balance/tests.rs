@@ -48,7 +48,7 @@ impl Bench {
         Self::with_cost(machine, CostModel::ZERO)
     }
 
-    fn with_cost(machine: &Machine, cost: CostModel) -> Self {
+    pub(super) fn with_cost(machine: &Machine, cost: CostModel) -> Self {
         Self::of(kernels::DEFAULT, machine, cost)
     }
 
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     /// Carries out what an input leads to at the same instant; actions for which `keep` is true are only returned.
-    fn input(&mut self, input: Input, keep: fn(&Action) -> bool) -> Vec<Action> {
+    pub(super) fn input(&mut self, input: Input, keep: fn(&Action) -> bool) -> Vec<Action> {
         let (mut inputs, mut kept) = (vec![input], Vec::new());
         while let Some(input) = inputs.pop() {
             self.sched.handle(self.now, input);
@@ -96,13 +96,13 @@ impl Bench {
     }
 
     /// Brings the running task of `cpu` to the head of its list, as the next pick would.
-    fn settle(&mut self, cpu: u32) {
+    pub(super) fn settle(&mut self, cpu: u32) {
         let rq = &mut self.sched.rqs[cpu as usize];
         let running = rq.curr.expect("something runs");
         rq.cfs_tasks.move_to_head(&mut self.sched.tasks, running);
     }
 
-    fn allow(&mut self, task: TaskId, allowed: &str) {
+    pub(super) fn allow(&mut self, task: TaskId, allowed: &str) {
         let mask = CpuMask::parse_list(allowed, self.sched.rqs.len()).unwrap();
         let task = &mut self.sched.tasks[task];
         task.nr_cpus_allowed = mask.weight();
@@ -110,7 +110,7 @@ impl Bench {
     }
 
     /// The tasks of `cpu` from the tail of its list to the head.
-    fn tasks_of(&mut self, cpu: u32) -> Vec<TaskId> {
+    pub(super) fn tasks_of(&mut self, cpu: u32) -> Vec<TaskId> {
         let list = self.sched.rqs[cpu as usize].cfs_tasks;
         let mut tasks = Vec::new();
         let mut next = list.tail();
@@ -121,7 +121,7 @@ impl Bench {
         tasks
     }
 
-    fn sd(&self, cpu: u32, name: &str) -> DomainId {
+    pub(super) fn sd(&self, cpu: u32, name: &str) -> DomainId {
         let mut chain = self.sched.topo.chain(CpuId(cpu));
         chain.find(|sd| self.sched.topo.domains[sd.index()].name == name).expect("the level exists")
     }
@@ -132,7 +132,7 @@ impl Bench {
     }
 
     /// A pass of `cpu` on a level, and everything it leads to.
-    fn pass(&mut self, cpu: u32, level: &str, idle: IdleType) -> u32 {
+    pub(super) fn pass(&mut self, cpu: u32, level: &str, idle: IdleType) -> u32 {
         self.advance(0);
         let moved = self.only_pass(cpu, level, idle);
         self.drain();
@@ -147,7 +147,7 @@ impl Bench {
     }
 
     /// Carries out what is pending.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         let pending: Vec<Action> = core::iter::from_fn(|| self.sched.poll()).collect();
         for action in pending {
             match action {
@@ -165,7 +165,7 @@ impl Bench {
         self.sched.now += by;
     }
 
-    fn verdicts(&self) -> Vec<TaskVerdict> {
+    pub(super) fn verdicts(&self) -> Vec<TaskVerdict> {
         let verdict = |event: &BalanceEvent| match event {
             BalanceEvent::Task { verdict, .. } => Some(*verdict),
             _ => None,
@@ -173,7 +173,7 @@ impl Bench {
         self.sched.observer.0.iter().filter_map(verdict).collect()
     }
 
-    fn outcome(&self) -> PassOutcome {
+    pub(super) fn outcome(&self) -> PassOutcome {
         let outcome = |event: &BalanceEvent| match event {
             BalanceEvent::PassEnd { outcome, .. } => Some(*outcome),
             _ => None,

@@ -202,8 +202,7 @@ impl CpuView for [CpuRow] {
     }
 }
 
-/// The simulated scheduler. Its CPUs have neither priorities nor unequal capacities yet, and no task prefers a memory
-/// node.
+/// The simulated scheduler. Without energy-aware placement no CPU is ever overutilized.
 impl<O: Observer> CpuView for Sched<O> {
     fn cpu_load(&self, cpu: CpuId) -> u64 {
         self.cpu_load(cpu)
@@ -252,11 +251,11 @@ impl<O: Observer> CpuView for Sched<O> {
     fn misfit_task_load(&self, cpu: CpuId) -> u64 {
         self.rqs[cpu.index()].misfit_task_load
     }
-    fn nr_numa_running(&self, _cpu: CpuId) -> u32 {
-        0
+    fn nr_numa_running(&self, cpu: CpuId) -> u32 {
+        self.rqs[cpu.index()].nr_numa_running
     }
-    fn nr_preferred_running(&self, _cpu: CpuId) -> u32 {
-        0
+    fn nr_preferred_running(&self, cpu: CpuId) -> u32 {
+        self.rqs[cpu.index()].nr_preferred_running
     }
     fn cpu_overutilized(&self, _cpu: CpuId) -> bool {
         false

@@ -4,6 +4,7 @@ use evenkeel::balance::choose::{GroupRule, SrcGroup};
 use evenkeel::balance::classify::GroupType;
 use evenkeel::balance::env::{IdleType, MigrationType};
 use evenkeel::balance::migrate::{Candidate, Locality};
+use evenkeel::balance::rules::EnergyAware;
 use evenkeel::balance::source::SrcRq;
 use evenkeel::balance::stats::{SdStats, Search};
 use evenkeel::balance::view::CpuRow;
@@ -122,7 +123,7 @@ impl Case {
             dst_cpu: CpuId(self.dst),
             idle: self.idle,
             cpus,
-            energy_aware: false,
+            energy_aware: EnergyAware::Off,
         })
     }
 

@@ -2,7 +2,7 @@
 use super::{Check, Checked, Inferred};
 use crate::recording::decisions::{Attempt, LbRecord, RecordedStats, parse_mask};
 use evenkeel::balance::env::{FbqType, IdleType, MigrationType};
-use evenkeel::balance::rules::{BalanceRules, FairTasks};
+use evenkeel::balance::rules::{BalanceRules, EnergyAware, FairTasks};
 use evenkeel::balance::stats::{Search, SgStats};
 use evenkeel::balance::view::CpuRow;
 use evenkeel::ids::{CpuId, DomainId, GroupId};
@@ -187,7 +187,7 @@ impl<'r> State<'r> {
             dst_cpu: self.dst_cpu,
             idle: self.idle,
             cpus: &self.cpus,
-            energy_aware: false,
+            energy_aware: EnergyAware::Off,
         }
     }
 

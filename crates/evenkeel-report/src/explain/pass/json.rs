@@ -178,7 +178,7 @@ impl Story {
                 "running": curr.map(|task| task.0),
                 "reason": kebab(reason),
             }),
-            BalanceEvent::ActiveBalanceEnd { src_cpu, dst_cpu, task } => json!({
+            BalanceEvent::ActiveBalanceEnd { src_cpu, dst_cpu, task, .. } => json!({
                 "step": "active-balance-done",
                 "from": src_cpu.0,
                 "to": dst_cpu.0,
