@@ -45,6 +45,8 @@ pub mod imbalance;
 pub mod locality;
 #[cfg(test)]
 mod locality_tests;
+#[cfg(test)]
+mod mark_tests;
 pub mod migrate;
 pub mod newidle;
 pub mod nohz;
@@ -61,6 +63,8 @@ mod stress;
 mod tests;
 pub mod trigger;
 pub mod turn;
+#[cfg(test)]
+mod vector_tests;
 pub mod view;
 
 pub use rules::BalanceRules;

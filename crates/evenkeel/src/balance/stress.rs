@@ -57,14 +57,14 @@ impl Observer for Auditor {
 }
 
 /// A host that answers at once, except interrupts and stoppers, which take up to 100 us.
-struct Host {
-    sched: Sched<Auditor>,
+struct Host<O: Observer> {
+    sched: Sched<O>,
     now: Ns,
     rng: Rng,
     late: Vec<(Ns, Input)>,
 }
 
-impl Host {
+impl<O: Observer> Host<O> {
     fn input(&mut self, input: Input) {
         let mut inputs = Vec::from([input]);
         while let Some(input) = inputs.pop() {
@@ -139,12 +139,13 @@ impl Host {
     }
 }
 
-fn run(kernel: &Kernel, machine: &Machine, seed: u64) -> Auditor {
+/// A second of random events, after which the books are right; what the observer has seen.
+pub(super) fn run<O: Observer + Default>(kernel: &Kernel, machine: &Machine, seed: u64) -> O {
     let ncpus = machine.nr_cpus();
     let params = Params { seed, ..Params::default() };
     // All builds, also those that are not offered for whole runs yet.
     let kernel = Kernel { runs: true, ..*kernel };
-    let sched = Sched::new(machine, &kernel, params, Auditor::default()).unwrap();
+    let sched = Sched::new(machine, &kernel, params, O::default()).unwrap();
     let mut host = Host { sched, now: 0, rng: Rng::new(seed, 7), late: Vec::new() };
     for _ in 0..2 * ncpus {
         host.task(ncpus);
@@ -169,7 +170,7 @@ fn run(kernel: &Kernel, machine: &Machine, seed: u64) -> Auditor {
 }
 
 /// Every pass is counted by exactly one outcome; the sets of idle CPUs agree; nothing is left in transit.
-fn check_books(sched: &Sched<Auditor>) {
+fn check_books<O: Observer>(sched: &Sched<O>) {
     for domain in &sched.topo.domains {
         assert!(domain.balance_interval >= domain.min_interval && domain.balance_interval <= 1024);
         for counters in &domain.stats.lb {
@@ -201,7 +202,7 @@ fn check_kernel(kernel: &Kernel) {
     let mut all = Auditor::default();
     for (i, machine) in machines.iter().enumerate() {
         for seed in 0..4 {
-            let one = run(kernel, machine, seed + 100 * i as u64);
+            let one: Auditor = run(kernel, machine, seed + 100 * i as u64);
             all.passes += one.passes;
             all.moved += one.moved;
             all.pushed += one.pushed;
