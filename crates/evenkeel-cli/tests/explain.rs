@@ -292,6 +292,42 @@ fn json_tells_the_same() {
     assert_eq!(last["step"], "end");
 }
 
+/// A limit of CPU time: what the story of a task says is what the run's own meters say, and idle CPUs beside stopped tasks
+/// are not called waste.
+#[test]
+fn a_task_that_a_limit_stops() {
+    let run = |kernel: &str| -> serde_json::Value {
+        let mut command = Command::cargo_bin("evenkeel").unwrap();
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        command.args(["run", "examples/scenarios/quota.toml", "--set", "background=off", "--format", "json"]);
+        let output = command.args(["--kernel", kernel]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    for kernel in ["v4.19", "v5.15", "v6.1", "v6.12", "v6.18", "v7.2"] {
+        let explained = |args: &[&str]| -> serde_json::Value {
+            let args = [args, &["--kernel", kernel, "--format", "json"]].concat();
+            serde_json::from_str(&explain("quota", &args)).unwrap()
+        };
+        let run = run(kernel);
+        let task = explained(&["--task", "limited-0"]);
+        let stops = task["stops"].as_array().unwrap();
+        let time = |stop: &serde_json::Value, key: &str| stop[key].as_u64().unwrap();
+        let stopped: u64 = stops.iter().map(|stop| time(stop, "until_ns") - time(stop, "from_ns")).sum();
+        let of_run = run["tasks"].as_array().unwrap().iter().find(|task| task["name"] == "limited-0");
+        assert_eq!(of_run.unwrap()["throttled_ns"].as_u64(), Some(stopped), "{kernel}");
+        // Six spinners use up 200 ms in 33 to 40 ms of each 100 ms.
+        assert!((9..=11).contains(&stops.len()) && stopped > 500_000_000, "{kernel}: {stops:?}");
+        let idle = explained(&["--idle"]);
+        assert_eq!(idle["unattributed_ns"], 0, "{kernel}");
+        assert_eq!(idle["wasted_ns"], run["conservation"]["wasted_ns"], "{kernel}");
+        let (idle, waiting) = (idle["idle_ns"].as_u64(), idle["idle_while_waiting_ns"].as_u64());
+        assert!(waiting.unwrap() * 5 < idle.unwrap(), "{kernel}: {waiting:?} of {idle:?}");
+        let groups = run["groups"].as_array().unwrap();
+        let limit = &groups.iter().find(|group| group["path"] == "/quota").unwrap()["limit"];
+        assert!(limit["throttled_ns"].as_u64().unwrap() > 2_500_000_000, "{kernel}: {limit}");
+    }
+}
+
 /// What cannot be explained says why.
 #[test]
 fn questions_without_an_answer() {

@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 use evenkeel::bandwidth::rules::Leftovers;
 use evenkeel::kernel::Kernel;
-use evenkeel::kernels::{ALL, V4_19_0};
+use evenkeel::kernels::{ALL, V4_19_0, V6_12_117, V6_18_15};
 use evenkeel::rng::Rng;
 use evenkeel::time::{MS, Ns, SEC, US};
 use evenkeel::topology::Machine;
@@ -192,6 +192,53 @@ fn no_group_ever_uses_more_than_its_limit() {
                 let used = group.times.run;
                 assert!(used <= most, "case {case}, {} {}: {used} of {most}", kernel.build, group.path);
             }
+        }
+    }
+}
+
+/// `cpu.stat` of the limited group after a run of real kernels (6.12.117+deb12 and 6.18.15+deb13, amd64, 250 Hz) on virtual
+/// machines of 8 CPUs: `cpu.max` of 200000 100000, six endless loops in the group, three beside it, one second. Recorded as
+/// `6.12-s2c2t2n2-quota-throttle-perf`, where two of the six shared a CPU (by `perf sched latency`: 211 and 215 ms of running
+/// time, the others 417 to 444), and `6.18-s2c2t2n2-quota-throttle-tracecmd`, where throttled time is more than five CPUs
+/// can have. The clock counts executed instructions, all CPUs in turn.
+const RECORDED: [(&Kernel, u32, Ns, u64, u64, Ns); 2] = [
+    // Kernel, CPUs the group used, usage_usec, nr_periods, nr_throttled, throttled_usec.
+    (&V6_12_117, 5, 2_026_427 * US, 11, 10, 2_922_483 * US),
+    (&V6_18_15, 6, 2_095_784 * US, 11, 10, 3_526_048 * US),
+];
+
+#[test]
+fn periods_and_throttled_time_are_those_of_recorded_kernels() {
+    for (kernel, ncpus, usage, periods, throttled_periods, throttled) in RECORDED {
+        let pinned = |name: &str, path: &str, cpu: u32| {
+            let mut task = tasks(name, 1, path, vec![Op::Run(1000 * SEC)]);
+            task.attributes.affinity = Some(vec![cpu]);
+            task
+        };
+        let limited = (0..6).map(|index: u32| pinned("limited", "/quota", index.min(ncpus - 1)));
+        let free = (0..3).map(|index| pinned("free", "/", (ncpus + index).min(7)));
+        let workload = Workload {
+            tasks: limited.chain(free).collect(),
+            groups: vec![group("/quota", limit(200 * MS, 100 * MS))],
+            ..Workload::default()
+        };
+        let result = run(kernel, 8, &workload, 1060 * MS);
+        let (group, used) = (&result.groups[1], result.groups[1].limit.unwrap());
+        // All periods but the one that ends before the quota is used up for the first time.
+        assert!(used.periods.abs_diff(periods) <= 1, "{used:?}");
+        assert!(used.throttled_periods + 1 >= used.periods && throttled_periods + 1 >= periods, "{used:?}");
+        // By period at whose end it was throttled; the recorded group was starting up during the first of ten.
+        let each = |time: Ns, periods: u64| time / periods;
+        let (got, recorded) =
+            (each(used.throttled, used.throttled_periods), each(throttled, throttled_periods));
+        assert!(got.abs_diff(recorded) * 10 <= recorded, "{}: {got} of {recorded}", kernel.build);
+        // A quota is used up in each period at whose end the group was throttled, and none is used beyond them but that of
+        // the begin and of the end, and what runs until a tick finds out.
+        for (usage, periods, throttled) in
+            [(usage, periods, throttled_periods), (group.times.run, used.periods, used.throttled_periods)]
+        {
+            let most = (periods + 1) * 200 * MS + 8 * 4 * MS;
+            assert!((throttled * 200 * MS..=most).contains(&usage), "{}: {usage}", kernel.build);
         }
     }
 }

@@ -6,7 +6,6 @@ use clap::ValueEnum;
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::observe::{Observer, Silent};
 use evenkeel::time::Ns;
-use evenkeel::workload::{Change, GroupSettings};
 use evenkeel_formats::diagnostic::near_match;
 use evenkeel_formats::scenario::parse_duration;
 use evenkeel_report::explain::idle::IdleObserver;
@@ -97,15 +96,6 @@ fn names<O: Observer>(simulation: &Simulation<O>) -> Vec<String> {
 }
 
 fn idle(scene: &Scene, facts: Facts) -> Result<(String, Value)> {
-    let limits = |settings: &GroupSettings| settings.bandwidth.is_some_and(|limit| limit.quota.is_some());
-    let workload = scene.workload();
-    let changed = workload.timeline.iter().any(|entry| match &entry.change {
-        Change::SetGroup { settings, .. } => limits(settings),
-        _ => false,
-    });
-    if changed || workload.groups.iter().any(|group| limits(&group.settings)) {
-        bail!("--idle does not know limits of CPU time yet: it would call waiting for them waste");
-    }
     let simulation = scene.simulate(IdleObserver::new(facts), |_| false)?;
     let now = simulation.now();
     let (observer, _) = simulation.into_parts();

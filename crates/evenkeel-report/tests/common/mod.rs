@@ -2,7 +2,6 @@
 //! under test but the events.
 use core::fmt::Write as _;
 use evenkeel::ids::{CpuId, TaskId};
-use evenkeel::kernel::Kernel;
 use evenkeel::observe::{Event, Observer, PrevState, Running};
 use evenkeel::time::{Ns, SEC};
 use evenkeel::topology::Machine;
@@ -10,7 +9,7 @@ use evenkeel::workload::Workload;
 use evenkeel_formats::load::{LoadedWorkload, load_workload};
 use evenkeel_formats::{machine, rtapp};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -19,14 +18,6 @@ pub(crate) struct Example {
     pub(crate) name: String,
     pub(crate) machine: Machine,
     pub(crate) workload: Workload,
-}
-
-impl Example {
-    /// Limits of CPU time are out: some kernels refuse them, and waiting for them is another matter.
-    pub(crate) fn runs_under(&self, _kernel: &Kernel) -> bool {
-        let limited = self.workload.groups.iter().any(|group| group.settings.bandwidth.is_some());
-        !limited
-    }
 }
 
 /// All of them, by name.
@@ -57,15 +48,17 @@ pub(crate) fn examples() -> Vec<Example> {
 const MACHINES: [&str; 4] =
     ["2 cores", "2 cores x 2 threads", "2 llc x 2 cores x 2 threads", "2 nodes x 2 cores x 2 threads"];
 
-/// A few kinds of tasks with random times, affinities, groups and changes on a random small machine.
+/// A few kinds of tasks with random times, affinities, groups and changes on a random small machine; half of them may be
+/// in a group with a limit of CPU time.
 pub(crate) fn random_scenario() -> impl Strategy<Value = String> {
     let machine = prop::sample::select(&MACHINES[..]);
     let us = || prop::sample::select(&[20u32, 300, 700, 2_000, 9_000][..]);
     let affinity = prop::sample::select(&["all", "0", "1", "0-1", "[0, 1]"][..]);
     let task = (1u32..5, us(), prop::option::of(us()), affinity, any::<bool>(), -5i32..6);
     let change = prop::option::of((1u32..60, prop::sample::select(&["all", "0", "1"][..])));
-    (machine, prop::collection::vec((task, change), 1..5)).prop_map(|(machine, tasks)| {
-        let mut text = format!("machine = \"{machine}\"\nduration = \"80ms\"\ngroups = \"g\"\n");
+    let limit = prop::sample::select(&["", "(max=1ms/5ms)", "(max=8ms/10ms)", "(max=20ms/20ms)"][..]);
+    (machine, limit, prop::collection::vec((task, change), 1..5)).prop_map(|(machine, limit, tasks)| {
+        let mut text = format!("machine = \"{machine}\"\nduration = \"80ms\"\ngroups = \"g{limit}\"\n");
         let mut changes = String::new();
         for (index, ((count, run, sleep, affinity, grouped, nice), change)) in tasks.into_iter().enumerate() {
             let quoted =
@@ -103,6 +96,8 @@ pub(crate) struct Recount {
     /// Every task that is runnable and not running, with where it may run.
     waiting: BTreeMap<TaskId, ()>,
     running: BTreeMap<CpuId, TaskId>,
+    /// Those that a limit has stopped: they wait for time, not for a CPU.
+    throttled: BTreeSet<TaskId>,
     allowed: BTreeMap<TaskId, Vec<CpuId>>,
     since: Ns,
     by_cpu: Vec<Ns>,
@@ -114,6 +109,7 @@ impl Recount {
             idle: vec![Some(true); cpus],
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
+            throttled: BTreeSet::new(),
             allowed: BTreeMap::new(),
             since: 0,
             by_cpu: vec![0; cpus],
@@ -133,7 +129,8 @@ impl Recount {
         }
         for (index, idle) in self.idle.iter().enumerate() {
             let may = |task: &TaskId| self.allowed[task].contains(&CpuId(index as u32));
-            if *idle == Some(true) && self.waiting.keys().any(may) {
+            let mut waiting = self.waiting.keys().filter(|task| !self.throttled.contains(task));
+            if *idle == Some(true) && waiting.any(may) {
                 self.by_cpu[index] += span;
             }
         }
@@ -166,6 +163,12 @@ impl Observer for Recount {
                     self.waiting.remove(next);
                 }
                 self.idle[cpu.index()] = Some(*next == Running::Idle);
+            }
+            Event::TaskThrottled { task, .. } => {
+                self.throttled.insert(*task);
+            }
+            Event::TaskUnthrottled { task, .. } => {
+                self.throttled.remove(task);
             }
             Event::Hotplug { cpu, online } => self.idle[cpu.index()] = online.then_some(true),
             _ => {}

@@ -6,7 +6,8 @@
 //! allowed on `C` waits for a CPU. A task waits from its fork or wake-up until it runs, also while an interrupt carries
 //! its wake-up to another CPU. Stretches are counted per CPU: when seven CPUs idle and one task waits, each of the seven
 //! has a stretch. What could really have been used, one task per CPU, is [`Report::wasted`]; it equals the figure of the
-//! run's own meters.
+//! run's own meters. A task that a limit of CPU time has stopped does not wait for a CPU: idle CPUs beside it are no
+//! stretch.
 //!
 //! # The rule of attribution
 //! Every nanosecond of a stretch has exactly one cause; there is no "other". The cause at a moment is, in this order:

@@ -21,11 +21,18 @@ pub(super) enum Doing {
 #[derive(Clone, Debug)]
 pub(super) struct TaskState {
     pub(super) doing: Doing,
+    /// A limit of CPU time has stopped it: it waits, but for time and not for a CPU.
+    throttled: bool,
     /// Where it may run; none: everywhere.
     pub(super) pinned: Option<Arc<CpuMask>>,
 }
 
 impl TaskState {
+    /// Whether it waits for a CPU.
+    fn waits(&self) -> bool {
+        matches!(self.doing, Doing::Waiting(_) | Doing::InFlight(_)) && !self.throttled
+    }
+
     /// Whether it may run on `cpu`.
     pub(super) fn may_use(&self, cpu: CpuId) -> bool {
         self.pinned.as_ref().is_none_or(|allowed| allowed.contains(cpu))
@@ -40,7 +47,7 @@ pub(super) struct Machine {
     pub(super) tickless: Vec<bool>,
     /// Tasks by number.
     pub(super) tasks: Vec<TaskState>,
-    /// Those that wait or are in flight, ascending.
+    /// Those that wait for a CPU or are in flight, ascending.
     pub(super) waiting: Vec<TaskId>,
 }
 
@@ -52,16 +59,21 @@ impl Machine {
 
     fn task(&mut self, task: TaskId) -> &mut TaskState {
         if task.index() >= self.tasks.len() {
-            let new = TaskState { doing: Doing::NotWaiting, pinned: None };
+            let new = TaskState { doing: Doing::NotWaiting, throttled: false, pinned: None };
             self.tasks.resize(task.index() + 1, new);
         }
         &mut self.tasks[task.index()]
     }
 
     fn set(&mut self, task: TaskId, doing: Doing) {
-        let before = core::mem::replace(&mut self.task(task).doing, doing);
-        let waits = |doing| matches!(doing, Doing::Waiting(_) | Doing::InFlight(_));
-        if waits(before) == waits(doing) {
+        self.change(task, |state| state.doing = doing);
+    }
+
+    fn change(&mut self, task: TaskId, change: impl FnOnce(&mut TaskState)) {
+        let state = self.task(task);
+        let before = state.waits();
+        change(state);
+        if state.waits() == before {
             return;
         }
         match self.waiting.binary_search(&task) {
@@ -96,6 +108,8 @@ impl Machine {
                 let runs = self.task(task).doing == Doing::Running;
                 self.set(task, if runs { Doing::Running } else { Doing::Waiting(target_cpu) });
             }
+            Event::TaskThrottled { task, .. } => self.change(task, |state| state.throttled = true),
+            Event::TaskUnthrottled { task, .. } => self.change(task, |state| state.throttled = false),
             Event::MigrateTask { task, dest_cpu, .. } => match self.task(task).doing {
                 Doing::Waiting(_) => self.set(task, Doing::Waiting(dest_cpu)),
                 Doing::InFlight(_) => self.set(task, Doing::InFlight(dest_cpu)),

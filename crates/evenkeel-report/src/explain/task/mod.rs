@@ -7,7 +7,8 @@
 //! While the task *waits*, every balancing pass on behalf of a CPU that it may use and whose level reaches it is a chance
 //! to move. The pass either looked at the task and refused it, or ended before it came to it; both are counted by
 //! reason, with the first and the last time. For example a task that waits behind two others: "another task was moved, 2
-//! passes between 12 and 16 ms; it ran a moment ago and is cache hot, 1 pass at 8 ms".
+//! passes between 12 and 16 ms; it ran a moment ago and is cache hot, 1 pass at 8 ms". While a limit of CPU time has
+//! stopped it a pass is no chance, unless it looked at the task.
 mod text;
 
 use super::Facts;
@@ -107,6 +108,17 @@ impl Count {
     }
 }
 
+/// A time in which a limit of CPU time had stopped the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Where it waited when it was stopped.
+    pub cpu: CpuId,
+    /// From when.
+    pub from: Ns,
+    /// Until when, or the end of the run.
+    pub until: Ns,
+}
+
 /// What is known of the task.
 #[derive(Clone, Debug)]
 pub struct TaskStory {
@@ -124,6 +136,8 @@ pub struct TaskStory {
     pub waits: u64,
     /// The longest wait: start, length, CPU.
     pub longest: Option<(Ns, Ns, CpuId)>,
+    /// When a limit of CPU time had stopped it; part of its waits.
+    pub stops: Vec<Stop>,
     /// Passes that could have moved it while it waited, by what came of them.
     pub chances: BTreeMap<WhyNot, Count>,
     facts: Facts,
@@ -143,6 +157,10 @@ pub struct TaskObserver {
     cpu: CpuId,
     allowed: Option<Arc<CpuMask>>,
     doing: Doing,
+    /// A limit of CPU time has stopped it, whatever it does.
+    throttled: bool,
+    /// It waits because of that since then.
+    stopped: Option<(CpuId, Ns)>,
     steps: Vec<PlacementStep>,
     selected: Option<(SelectKind, SelectReason)>,
     passes: Passes,
@@ -161,6 +179,7 @@ impl TaskObserver {
             waited: 0,
             waits: 0,
             longest: None,
+            stops: Vec::new(),
             chances: BTreeMap::new(),
             facts,
         };
@@ -169,6 +188,8 @@ impl TaskObserver {
             cpu: CpuId(0),
             allowed: None,
             doing: Doing::Other,
+            throttled: false,
+            stopped: None,
             steps: Vec::new(),
             selected: None,
             passes: Passes::default(),
@@ -179,6 +200,7 @@ impl TaskObserver {
     /// Ends at `now`; `names` are those of the tasks by number.
     pub fn finish(mut self, now: Ns, names: Vec<String>) -> TaskStory {
         self.stop_waiting(now);
+        self.note_stop(now);
         let facts = self.story.facts.with_names(names);
         TaskStory { facts, ..self.story }
     }
@@ -200,6 +222,19 @@ impl TaskObserver {
         story.waits += 1;
         if story.longest.is_none_or(|(_, longest, _)| length > longest) {
             story.longest = Some((since, length, self.cpu));
+        }
+    }
+
+    /// Notes whether it waits because of a limit, from now on or no longer.
+    fn note_stop(&mut self, now: Ns) {
+        let stopped = self.throttled && self.doing != Doing::Other;
+        if stopped && self.stopped.is_none() {
+            self.stopped = Some((self.cpu, now));
+        } else if !stopped
+            && let Some((cpu, from)) = self.stopped.take()
+            && from < now
+        {
+            self.story.stops.push(Stop { cpu, from, until: now });
         }
     }
 
@@ -225,6 +260,8 @@ impl TaskObserver {
                     self.stop_waiting(now);
                 }
             }
+            Event::TaskThrottled { task: whose, .. } if whose == task => self.throttled = true,
+            Event::TaskUnthrottled { task: whose, .. } if whose == task => self.throttled = false,
             Event::Fork { child, .. } if child == task => self.story.born = Some(now),
             Event::Affinity { task: whose, ref allowed } if whose == task => {
                 self.allowed = Some(allowed.clone())
@@ -278,7 +315,7 @@ impl TaskObserver {
         let why = match looked {
             Some((_, _, TaskVerdict::Moved { .. })) => return,
             Some((_, _, TaskVerdict::Refused(refusal))) => WhyNot::Refused(*refusal),
-            None if self.doing == Doing::Other || !reaches || !allowed => return,
+            None if self.doing == Doing::Other || self.throttled || !reaches || !allowed => return,
             None => why_not_looked_at(pass, self.cpu),
         };
         if self.doing != Doing::Other {
@@ -313,7 +350,10 @@ impl Observer for TaskObserver {
                 }
             }
             Event::Rebuilt(trees) => self.story.facts.rebuilt(trees),
-            other => self.task_event(now, other),
+            other => {
+                self.task_event(now, other);
+                self.note_stop(now);
+            }
         }
     }
 }

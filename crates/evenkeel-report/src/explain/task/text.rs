@@ -2,7 +2,7 @@
 use super::super::idle::kebab;
 use super::super::words::{self, Glossary};
 use super::super::{Facts, at, cpus};
-use super::{Count, Move, TaskStory, Why, WhyNot};
+use super::{Count, Move, Stop, TaskStory, Why, WhyNot};
 use crate::table::wrap;
 use crate::{Page, units};
 use core::fmt::Write as _;
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 /// Moves that are told one by one; of more the rest is counted.
 const MOVES_SHOWN: usize = 40;
+/// The same of stops.
+const STOPS_SHOWN: usize = 20;
 
 impl TaskStory {
     /// For people.
@@ -47,6 +49,9 @@ impl TaskStory {
                 .map(|(reason, count)| format!("  {} times: {reason}", units::count(*count)))
                 .collect();
             add("Wake-ups that left it on its CPU", &lines);
+        }
+        if !self.stops.is_empty() {
+            add("When a limit of CPU time had stopped it", &self.stop_lines());
         }
         let mut lines = Vec::new();
         if let Some((since, length, cpu)) = self.longest {
@@ -88,6 +93,21 @@ impl TaskStory {
             "\nNumbers in brackets are rules of the specification of the balancer (spec 3) or as they say.\n",
         );
         text
+    }
+
+    fn stop_lines(&self) -> Vec<String> {
+        let all: u64 = self.stops.iter().map(|stop| stop.until - stop.from).sum();
+        let (times, all) = (units::plural(self.stops.len() as u64, "time"), units::duration(all));
+        let mut lines = vec![format!("  {times} for {all} in all; its group had used up what it may have.")];
+        let stop = |stop: &Stop| {
+            let length = units::duration(stop.until - stop.from);
+            format!("  from {} for {length}, on CPU {}", at(stop.from), stop.cpu)
+        };
+        lines.extend(self.stops.iter().take(STOPS_SHOWN).map(stop));
+        if self.stops.len() > STOPS_SHOWN {
+            lines.push(format!("  ... and {} more; --format json has all.", self.stops.len() - STOPS_SHOWN));
+        }
+        lines
     }
 
     fn move_lines(&self, step: &Move, lines: &mut Vec<String>) {
@@ -136,6 +156,11 @@ impl TaskStory {
         let longest = self
             .longest
             .map(|(since, length, cpu)| json!({"start_ns": since, "length_ns": length, "cpu": cpu.0}));
+        let stops: Vec<Value> = self
+            .stops
+            .iter()
+            .map(|stop| json!({"cpu": stop.cpu.0, "from_ns": stop.from, "until_ns": stop.until}))
+            .collect();
         json!({
             "explain": "task",
             "task": self.task.0,
@@ -146,6 +171,7 @@ impl TaskStory {
             "waited_ns": self.waited,
             "waits": self.waits,
             "longest_wait": longest,
+            "stops": stops,
             "chances": chances,
         })
     }
