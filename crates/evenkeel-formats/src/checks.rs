@@ -56,8 +56,7 @@ fn used_groups(workload: &Workload) -> BTreeMap<&str, Option<Origin>> {
     }
     named.extend(workload.timeline.iter().filter_map(|entry| match &entry.change {
         Change::SetAttributes { attributes, .. } => Some((attributes, entry.origin)),
-        Change::SetGroup { .. } => None,
-        Change::Tune(_) | Change::Domain { .. } => None,
+        _ => None,
     }));
     let mut used = BTreeMap::new();
     for (attributes, origin) in named {
@@ -194,9 +193,19 @@ pub fn check_against(workload: &Workload, ncpus: u32) -> Result<(), InputError> 
             return Err(beyond_machine(workload, cpu, ncpus, source.origin));
         }
     }
+    let check_cpus = |cpus: &[u32], origin| match cpus.iter().find(|&&cpu| cpu >= ncpus) {
+        Some(&cpu) => Err(beyond_machine(workload, cpu, ncpus, origin)),
+        None => Ok(()),
+    };
     for entry in &workload.timeline {
         match &entry.change {
             Change::SetAttributes { attributes, .. } => check_attributes(attributes, entry.origin)?,
+            Change::Hotplug { cpus, .. } => check_cpus(cpus, entry.origin)?,
+            Change::Partitions { sets, isolated } => {
+                for cpus in sets.iter().chain([isolated]) {
+                    check_cpus(cpus, entry.origin)?;
+                }
+            }
             Change::SetGroup { .. } | Change::Tune(_) | Change::Domain { .. } => {}
         }
     }

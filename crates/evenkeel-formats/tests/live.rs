@@ -51,6 +51,21 @@ fn tasks_and_settings_may_change_in_one_entry() {
 }
 
 #[test]
+fn cpus_come_and_go_and_are_divided() {
+    let hotplug = |cpus: &[u32], online| Change::Hotplug { cpus: cpus.to_vec(), online };
+    assert_eq!(changes("offline = \"2-3,5\""), [hotplug(&[2, 3, 5], false)]);
+    assert_eq!(changes("online = 3\noffline = [1]"), [hotplug(&[3], true), hotplug(&[1], false)]);
+    let divided = |sets: &[&[u32]], isolated: &[u32]| Change::Partitions {
+        sets: sets.iter().map(|set| set.to_vec()).collect(),
+        isolated: isolated.to_vec(),
+    };
+    let both = changes("partitions = [\"0-1\", \"4\"]\nisolated = 7");
+    assert_eq!(both, [divided(&[&[0, 1], &[4]], &[7])]);
+    assert_eq!(changes("isolated = \"6-7\""), [divided(&[], &[6, 7])]);
+    assert_eq!(changes("partitions = \"none\""), [divided(&[], &[])]);
+}
+
+#[test]
 fn what_cannot_change_is_refused_with_its_place() {
     check_error(
         "set.hz = 1000",
@@ -98,13 +113,40 @@ fn what_cannot_change_is_refused_with_its_place() {
           |                     ^^^^^^ expected a time from 100us to 1s"#]],
     );
     check_error(
-        "offline = 3",
+        "offline = \"all\"",
         expect![[r#"
-            CPUs cannot go offline from a scenario yet
-             --> s.toml:6:1
+        `offline` is the text "all"
+         --> s.toml:6:11
+          |
+        6 | offline = "all"
+          |           ^^^^^ expected a CPU, a CPU list such as "2-3", or [2, 3]"#]],
+    );
+    check_error(
+        "online = [0, 1.5]",
+        expect![[r#"
+            `online` is the number 1.5
+             --> s.toml:6:14
               |
-            6 | offline = 3
-              | ^^^^^^^ expected `task`, `group` or `set`"#]],
+            6 | online = [0, 1.5]
+              |              ^^^ expected a CPU, a CPU list such as "2-3", or [2, 3]"#]],
+    );
+    check_error(
+        "partitions = \"0-3\"",
+        expect![[r#"
+        `partitions` is the text "0-3"
+         --> s.toml:6:14
+          |
+        6 | partitions = "0-3"
+          |              ^^^^^ expected a list of CPU lists such as ["0-3", "4-7"], or "none""#]],
+    );
+    check_error(
+        "partition = [\"0-3\"]",
+        expect![[r#"
+        unknown key `partition` in [[at]]
+         --> s.toml:6:1
+          |
+        6 | partition = ["0-3"]
+          | ^^^^^^^^^ expected `time`, `task`, `group`, `set`, `offline`, `online`, `partitions` or an attribute; did you mean `partitions`?"#]],
     );
     check_error(
         "",
@@ -113,7 +155,7 @@ fn what_cannot_change_is_refused_with_its_place() {
              --> s.toml:4:1
               |
             4 | [[at]]
-              | ^^^^^^ expected `task` with attributes, `group` or `set`"#]],
+              | ^^^^^^ expected `task` with attributes, `group`, `set`, `offline`, `online` or `partitions`"#]],
     );
     check_error(
         "nice = 3",

@@ -64,7 +64,10 @@ impl Groups {
                         )
                     })?;
                 }
-                Change::Tune(_) | Change::Domain { .. } => {}
+                Change::Tune(_)
+                | Change::Domain { .. }
+                | Change::Hotplug { .. }
+                | Change::Partitions { .. } => {}
             }
         }
         if workload.autogroup {
@@ -138,12 +141,21 @@ impl Groups {
         self.clone().apply(group, settings, blame, origin)
     }
 
+    /// Whether CPU time is ever limited.
+    pub(crate) fn has_limits(&self, workload: &Workload) -> bool {
+        let limits = |settings: &GroupSettings| settings.bandwidth.is_some_and(|limit| limit.quota.is_some());
+        let changed =
+            |change: &Change| matches!(change, Change::SetGroup { settings, .. } if limits(settings));
+        workload.timeline.iter().any(|entry| changed(&entry.change))
+            || self.all.iter().any(|group| group.bandwidth.is_some())
+    }
+
     /// Refuses bursts, which the kernel `build` does not know.
     pub(crate) fn check_no_burst(workload: &Workload, build: &str) -> Result<(), SimError> {
         let declared = workload.groups.iter().map(|group| (&group.settings, group.origin, "(groups)"));
         let changed = workload.timeline.iter().filter_map(|entry| match &entry.change {
             Change::SetGroup { settings, .. } => Some((settings, entry.origin, "(timeline)")),
-            Change::SetAttributes { .. } | Change::Tune(_) | Change::Domain { .. } => None,
+            _ => None,
         });
         let has_burst = |settings: &GroupSettings| settings.bandwidth.is_some_and(|limit| limit.burst != 0);
         match declared.chain(changed).find(|(settings, ..)| has_burst(settings)) {

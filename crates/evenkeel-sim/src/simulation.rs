@@ -183,7 +183,8 @@ impl<O: Observer> Simulation<O> {
             programs.programs.push(launcher.program.clone());
             programs.initial.push(Change { allowed, ..Change::default() });
         }
-        let timeline = compile_timeline(workload, machine, &groups, &sched)?;
+        let in_turn = matches!(params.execution, Execution::InTurn(_));
+        let timeline = compile_timeline(workload, machine, &groups, &sched, in_turn)?;
         let cpu = Cpu { running: None, interrupted_until: 0, burst_since: 0, idle_ticked: false };
         let mut sim = Self {
             timers: Timers::new(ncpus, groups.all.len(), workload.interrupts.len(), launchers.len()),
@@ -228,6 +229,9 @@ impl<O: Observer> Simulation<O> {
 
     /// Starts ticks, checker and timeline, and lets each launcher's CPU fork its launcher.
     fn boot(&mut self, launcher_cpus: impl Iterator<Item = CpuId>) {
+        for cpu in (0..self.cpus.len() as u32).map(CpuId).filter(|cpu| !self.sched.online().contains(*cpu)) {
+            self.meters.set_online(0, cpu, false);
+        }
         self.timers.arm(Timer::Checker, conservation::CHECK_EVERY);
         for (index, source) in self.workload.interrupts.iter().enumerate() {
             self.timers.arm(Timer::Device(index as u32), source.start);
@@ -236,7 +240,7 @@ impl<O: Observer> Simulation<O> {
             self.timers.arm(Timer::Timeline, at);
         }
         if self.params.stop_tick == StopTick::Never {
-            for cpu in (0..self.cpus.len() as u32).map(CpuId) {
+            for cpu in self.sched.online().clone().iter() {
                 self.start_tick(cpu);
             }
         }

@@ -5,14 +5,15 @@ mod common;
 use common::workload;
 use evenkeel::balance::event::{BalanceEvent, NewIdleGate};
 use evenkeel::balance::locality::TaskMemory;
+use evenkeel::ids::CpuId;
 use evenkeel::kernel::Features;
 use evenkeel::kernels::V6_12_117;
 use evenkeel::observe::{Event, Observer};
 use evenkeel::time::{MS, Ns};
 use evenkeel::topology::Machine;
-use evenkeel::tune::{DomainKnob, Tune};
+use evenkeel::tune::{Changed, DomainKnob, Tune};
 use evenkeel::workload::{Attributes, Change, SpecId, TimelineEntry, Workload};
-use evenkeel_sim::{SimError, SimParams, Simulation};
+use evenkeel_sim::{SimError, SimParams, Simulation, StopTick};
 
 /// Notes changes, and how many tasks passes moved.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +28,7 @@ impl Observer for Notes {
     const ON: bool = true;
     fn event(&mut self, now: Ns, event: &Event) {
         match event {
-            Event::Changed(tune) => self.changed.push((now, *tune)),
+            Event::Changed(Changed::Tune { tune, .. }) => self.changed.push((now, *tune)),
             Event::Balance(BalanceEvent::PassEnd { moved, .. }) if *moved > 0 => {
                 self.moved.push((now, *moved))
             }
@@ -165,4 +166,151 @@ fn names_that_do_not_exist_are_refused() {
     assert_eq!(refused(domain), "[[at]]: there is no level NUMA here, only SMT, MC");
     let feature = Change::Tune(Tune::Feature { feature: Features::LB_BIAS, on: true });
     assert_eq!(refused(feature), "[[at]]: v6.12.117 does not have the feature LB_BIAS");
+}
+
+/// Every event about a change, in order.
+#[derive(Clone, Debug, Default)]
+struct Told(Vec<(Ns, Event)>);
+
+impl Observer for Told {
+    const ON: bool = true;
+    const EVERYTHING: bool = false;
+    fn event(&mut self, now: Ns, event: &Event) {
+        if matches!(
+            event,
+            Event::Changed(_) | Event::Hotplug { .. } | Event::Outside { .. } | Event::Affinity { .. }
+        ) {
+            self.0.push((now, event.clone()));
+        }
+    }
+}
+
+fn told(tasks: &str, change: Change, until: Ns) -> Simulation<Told> {
+    let mut workload = workload(tasks);
+    workload.timeline.push(TimelineEntry { at: 20 * MS, change, origin: None });
+    let mut sim =
+        Simulation::new(&machine(), &V6_12_117, &workload, SimParams::default(), Told::default()).unwrap();
+    sim.run_until(until).unwrap();
+    sim
+}
+
+/// What was told at 20 ms, between the marks of changes from outside.
+fn changes(sim: &Simulation<Told>) -> Vec<Event> {
+    let at_20: Vec<Event> =
+        sim.observer().0.iter().filter(|(at, _)| *at == 20 * MS).map(|(_, event)| event.clone()).collect();
+    let begins = at_20.iter().position(|event| *event == Event::Outside { begins: true }).unwrap();
+    let ends = at_20.iter().position(|event| *event == Event::Outside { begins: false }).unwrap();
+    at_20[begins + 1..ends].to_vec()
+}
+
+#[test]
+fn settings_are_told_with_the_value_before() {
+    // Values of a kernel at boot: spec 3 §14 and its table of tunables.
+    let tune = |tune| changes(&told("spin x2: run 1s; forever", Change::Tune(tune), 30 * MS));
+    let cost = Tune::MigrationCost { ns: 0 };
+    assert_eq!(tune(cost), [Event::Changed(Changed::Tune { tune: cost, before: 500_000 })]);
+    let off = Tune::Feature { feature: Features::NI_RANDOM, on: false };
+    assert_eq!(tune(off), [Event::Changed(Changed::Tune { tune: off, before: 1 })]);
+}
+
+#[test]
+fn attributes_and_groups_of_tasks_are_told() {
+    let set = |attributes| Change::SetAttributes { task: SpecId(0), attributes };
+    let nice = set(Attributes { nice: Some(5), ..Attributes::default() });
+    let sim = told("spin x2: run 1s; forever", nice, 30 * MS);
+    let nices: Vec<_> = changes(&sim)
+        .into_iter()
+        .map(|event| match event {
+            Event::Changed(Changed::Attributes { before, after, .. }) => (before.nice, after.nice),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(nices, [(0, 5), (0, 5)], "of both tasks");
+    let group = set(Attributes { group: Some("/g".into()), ..Attributes::default() });
+    let sim = told("spin x1: run 1s; forever", group, 30 * MS);
+    let [Event::Changed(Changed::Group { before, after, .. })] = changes(&sim)[..] else {
+        panic!("{:?}", changes(&sim))
+    };
+    assert_eq!((before.0, sim.sched().groups()[after.index()].name.as_str()), (0, "/g"));
+}
+
+#[test]
+fn a_cpu_that_goes_takes_no_task_with_it_and_counts_as_offline() {
+    // Spec 4 §11.3: its tasks go elsewhere at once; one that may run nowhere else may then run everywhere (§3.3).
+    let gone = Change::Hotplug { cpus: vec![2, 3], online: false };
+    let mut sim = told("spin x8: run 1s; forever\npinned x1 cpus 3: run 1s; forever", gone, 120 * MS);
+    let pinned = sim.sched().tasks().iter().find(|(task, _)| sim.task_name(*task) == "pinned").unwrap().0;
+    assert_eq!(sim.sched().tasks()[pinned].allowed.to_string(), "0-7");
+    assert!(
+        changes(&sim).iter().any(|event| matches!(event, Event::Affinity { task, .. } if *task == pinned))
+    );
+    let cpu = |sim: &Simulation<Told>, cpu: usize| sim.result().cpus[cpu];
+    for index in [2, 3] {
+        assert!(sim.sched().tasks().iter().all(|(_, task)| task.cpu.index() != index));
+        assert_eq!(cpu(&sim, index).offline, 100 * MS);
+        assert!(cpu(&sim, index).idle < 20 * MS);
+    }
+    assert_eq!(cpu(&sim, 0).offline, 0);
+    assert!(sim.result().conservation.wasted < 10 * MS, "nobody waits for a CPU that is not there");
+    assert_eq!(sim.sched().domains().chain(CpuId(2)).count(), 0, "it has no domains");
+    sim.run_until(121 * MS).unwrap();
+}
+
+#[test]
+fn a_cpu_that_comes_back_gets_work() {
+    let mut workload = workload("spin x16: run 1s; forever");
+    for (at, online) in [(20, false), (60, true)] {
+        let change = Change::Hotplug { cpus: vec![5], online };
+        workload.timeline.push(TimelineEntry { at: at * MS, change, origin: None });
+    }
+    for stop_tick in [StopTick::AtOnce, StopTick::AfterIdleTick, StopTick::Never] {
+        let params = SimParams { stop_tick, background: true, ..SimParams::default() };
+        let mut sim = Simulation::new(&machine(), &V6_12_117, &workload, params, Told::default()).unwrap();
+        sim.run_until(60 * MS).unwrap();
+        let before = sim.result().cpus[5];
+        assert_eq!(before.offline, 40 * MS);
+        sim.run_until(500 * MS).unwrap();
+        let after = sim.result().cpus[5];
+        assert_eq!(after.offline, 40 * MS);
+        assert!(after.busy - before.busy > 300 * MS, "{stop_tick:?}: busy for {}", after.busy - before.busy);
+    }
+}
+
+#[test]
+fn partitions_divide_the_trees_and_nobody_balances_between_them() {
+    // Spec 1 §13.4: the root keeps what is left; isolated CPUs are in no domain.
+    let divide = Change::Partitions { sets: vec![vec![4, 5]], isolated: vec![6, 7] };
+    let sim = told("spin x8 cpus 0: run 1s; forever", divide, 30 * MS);
+    let top = |cpu: u32| {
+        let top = sim.sched().domains().chain(CpuId(cpu)).last();
+        top.map(|id| sim.sched().domains().domains[id.index()].span.to_string())
+    };
+    assert_eq!((top(0), top(4), top(6)), (Some("0-3".into()), Some("4-5".into()), None));
+    let [Event::Changed(Changed::Partitions(Some(sets)))] = &changes(&sim)[..] else { panic!() };
+    assert_eq!(sets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0-3", "4-5"]);
+}
+
+#[test]
+fn changes_of_the_machine_that_make_no_sense_are_refused() {
+    let hotplug = |cpus: &[u32], online| Change::Hotplug { cpus: cpus.to_vec(), online };
+    let all: Vec<u32> = (0..8).collect();
+    let divide = |sets: &[&[u32]]| Change::Partitions {
+        sets: sets.iter().map(|set| set.to_vec()).collect(),
+        isolated: Vec::new(),
+    };
+    let messages = [
+        refused(hotplug(&[3, 9], false)),
+        refused(hotplug(&all, false)),
+        refused(hotplug(&[3], true)),
+        refused(divide(&[&[0, 1], &[1, 2]])),
+        refused(divide(&[&[8]])),
+    ];
+    expect_test::expect![[r#"
+        [[at]]: there is no CPU 9: the machine has CPUs 0-7
+        [[at]]: CPUs 0-7 cannot go offline: the last online CPU has to stay
+        [[at]]: CPU 3 is online already at 1 ms
+        [[at]]: CPU 1 is in two partitions
+        [[at]]: there is no CPU 8: the machine has CPUs 0-7
+    "#]]
+    .assert_eq(&(messages.join("\n") + "\n"));
 }

@@ -5,8 +5,8 @@ use evenkeel::kernels;
 use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
 use evenkeel::workload::{
-    Attributes, Bandwidth, GroupSettings, GroupSpec, Object, ObjectId, ObjectKind, Op, Phase, Policy,
-    Program, Repeat, SpecId, TaskSpec, TimerOp, TimerRef, Workload,
+    Attributes, Bandwidth, Change, GroupSettings, GroupSpec, Object, ObjectId, ObjectKind, Op, Phase, Policy,
+    Program, Repeat, SpecId, TaskSpec, TimelineEntry, TimerOp, TimerRef, Workload,
 };
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::{Delays, RunResult, SimParams, Simulation, StopTick};
@@ -71,11 +71,40 @@ fn ops(cpus: u32) -> impl Strategy<Value = Vec<Op>> {
     ]
 }
 
+/// Changes from outside, those that are possible: the last CPU stays, and no CPU comes or goes twice.
+fn timeline(cpus: u32) -> impl Strategy<Value = Vec<TimelineEntry>> {
+    let change = (0u64..60 * MS, 0..cpus, 0u32..4, 0..cpus);
+    prop::collection::vec(change, 0..8).prop_map(move |mut changes| {
+        changes.sort_unstable();
+        let mut online: Vec<u32> = (0..cpus).collect();
+        let mut timeline = Vec::new();
+        for (at, cpu, kind, other) in changes {
+            let change = match kind {
+                0 | 1 if !online.contains(&cpu) => {
+                    online.push(cpu);
+                    Change::Hotplug { cpus: vec![cpu], online: true }
+                }
+                0 | 1 if online.len() > 1 => {
+                    online.retain(|online| *online != cpu);
+                    Change::Hotplug { cpus: vec![cpu], online: false }
+                }
+                2 if cpu < other => {
+                    Change::Partitions { sets: vec![(cpu..other).collect()], isolated: vec![other] }
+                }
+                3 => Change::Partitions { sets: Vec::new(), isolated: Vec::new() },
+                _ => continue,
+            };
+            timeline.push(TimelineEntry { at, change, origin: None });
+        }
+        timeline
+    })
+}
+
 /// The first definition is a short job that the others fork.
 fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
     let program = prop::collection::vec(ops(cpus), 1..6);
     let spec = (program, attributes(cpus), 1u32..4, 0..cpus, any::<bool>());
-    prop::collection::vec(spec, 1..5).prop_map(|specs| {
+    (prop::collection::vec(spec, 1..5), timeline(cpus)).prop_map(|(specs, timeline)| {
         let job = Phase { ops: vec![Op::Run(300 * US)], ..Phase::default() };
         let job = Program { phases: vec![job], repeat: Repeat::Times(1) };
         let mut tasks = vec![TaskSpec { name: "job".into(), program: job, ..TaskSpec::default() }];
@@ -93,7 +122,7 @@ fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
                 ..TaskSpec::default()
             });
         }
-        Workload { tasks, objects: objects(), ..Workload::default() }
+        Workload { tasks, objects: objects(), timeline, ..Workload::default() }
     })
 }
 
@@ -205,7 +234,11 @@ proptest! {
         groups in limits(),
         params in params(),
     ) {
-        let workload = Workload { groups: known_to(&kernel, groups), ..workload };
+        let mut workload = Workload { groups: known_to(&kernel, groups), ..workload };
+        if workload.groups.iter().any(|group| group.settings.bandwidth.is_some()) {
+            // CPUs that come and go are refused beside limits.
+            workload.timeline.retain(|entry| !matches!(entry.change, Change::Hotplug { .. }));
+        }
         let checked = run(&machine, &kernel, &workload, params, true);
         let again = run(&machine, &kernel, &workload, params, false);
         prop_assert_eq!(checked, again);

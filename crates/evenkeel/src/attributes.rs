@@ -15,6 +15,7 @@ use crate::sched::{Sched, clamp_slice, task_weight};
 use crate::select::rules::AffinityTarget;
 use crate::task::{OnRq, TaskState};
 use crate::time::Ns;
+use crate::tune::{Changed, FairAttributes};
 use alloc::sync::Arc;
 
 impl<O: Observer> Sched<O> {
@@ -55,7 +56,7 @@ impl<O: Observer> Sched<O> {
             self.note_allowed_capacity(task);
             return;
         }
-        self.emit(|_| Event::Affinity { task, allowed: shared.clone() });
+        self.emit_change(|_| Event::Affinity { task, allowed: shared.clone() });
         self.change_task(task, |sched| {
             let p = &mut sched.tasks[task];
             p.nr_cpus_allowed = shared.weight();
@@ -97,6 +98,7 @@ impl<O: Observer> Sched<O> {
             FairPolicy::Idle => 139,
             FairPolicy::Normal | FairPolicy::Batch => 120 + nice,
         };
+        let attributes_before = self.attributes(task);
         let before = effective_prio(self.tasks[task].policy, self.tasks[task].nice);
         let after = effective_prio(policy, nice);
         if matches!(self.tasks[task].state, TaskState::New | TaskState::Dead) {
@@ -104,6 +106,9 @@ impl<O: Observer> Sched<O> {
             return;
         }
         self.change_task(task, |sched| sched.apply_attributes(task, policy, nice, slice));
+        let after_all = self.attributes(task);
+        let changed = Changed::Attributes { task, before: attributes_before, after: after_all };
+        self.emit_change(|_| Event::Changed(changed));
         let cpu = self.tasks[task].cpu;
         if self.root(cpu).nr_running <= 1 || self.tasks[task].on_rq != OnRq::Queued {
             return;
@@ -115,6 +120,13 @@ impl<O: Observer> Sched<O> {
         } else if after != before {
             self.wakeup_preempt(cpu, task, by, false);
         }
+    }
+
+    fn attributes(&self, task: TaskId) -> FairAttributes {
+        let p = &self.tasks[task];
+        let entity = &self.entities[p.se.index()];
+        let slice = if entity.custom_slice { entity.slice } else { 0 };
+        FairAttributes { policy: p.policy, nice: p.nice, slice }
     }
 
     fn apply_attributes(&mut self, task: TaskId, policy: FairPolicy, nice: i32, slice: Ns) {

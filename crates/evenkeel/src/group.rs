@@ -11,13 +11,14 @@ use crate::bandwidth::rules::Throttling;
 use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::load_avg::Membership;
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::pelt::{LOAD_AVG_MAX, MIN_DIVIDER};
 use crate::pick::rules::Rules;
 use crate::queue_rules::{LoadTracking, Removal};
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
 use crate::time::MS;
+use crate::tune::Changed;
 use crate::weight::{LoadWeight, NICE_0_LOAD, NICE_0_SHIFT, scale_load_down};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -291,6 +292,8 @@ impl<O: Observer> Sched<O> {
             self.tasks[task].group = group;
             return;
         }
+        let changed = Changed::Group { task, before: self.tasks[task].group, after: group };
+        self.emit_change(|_| Event::Changed(changed));
         self.change_task(task, |sched| {
             let se = sched.tasks[task].se;
             if sched.entities[se.index()].avg.last_update_time != 0 {

@@ -13,6 +13,7 @@ use crate::pick::rules::Rules;
 use crate::sched::Sched;
 use crate::topology::group::max_load_balance_interval;
 use crate::topology::{Partition, Rebuild};
+use crate::tune::Changed;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -22,7 +23,7 @@ impl<O: Observer> Sched<O> {
         if self.rqs[cpu.index()].active == online {
             return;
         }
-        self.emit(|_| Event::Hotplug { cpu, online });
+        self.emit_change(|_| Event::Hotplug { cpu, online });
         if online {
             self.cpu_up(cpu);
         } else {
@@ -102,7 +103,10 @@ impl<O: Observer> Sched<O> {
 
     /// The machine's partitions change (cpusets); `None`: one partition of all CPUs that are not isolated.
     pub(crate) fn set_partitions(&mut self, partitions: Option<Vec<Partition>>) {
+        let sets = |partitions: &Vec<Partition>| partitions.iter().map(|one| one.cpus.clone()).collect();
+        let told = partitions.as_ref().map(sets);
         self.partitions = partitions;
+        self.emit_change(|_| Event::Changed(Changed::Partitions(told)));
         self.rebuild_domains(None);
     }
 
@@ -132,7 +136,7 @@ impl<O: Observer> Sched<O> {
         self.tasks[task].allowed = self.all.clone();
         self.tasks[task].nr_cpus_allowed = self.all.weight();
         self.note_allowed_capacity(task);
-        self.emit(|sched| Event::Affinity { task, allowed: sched.all.clone() });
+        self.emit_change(|sched| Event::Affinity { task, allowed: sched.all.clone() });
         self.active.first().expect("some CPU is online")
     }
 

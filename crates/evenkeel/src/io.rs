@@ -168,6 +168,11 @@ pub enum Input {
         /// Full-resolution shares, see [`shares_of_weight`](crate::group::shares_of_weight).
         shares: u64,
     },
+    /// Tells observers that the changes that follow are made from outside, or that they are over.
+    Outside {
+        /// They begin.
+        begins: bool,
+    },
     /// Changes a setting of the kernel.
     Tune {
         /// Which, and to what.

@@ -9,7 +9,7 @@ use crate::select::SelectReason;
 use crate::select::steps::PlacementStep;
 use crate::time::Ns;
 use crate::topology::Domains;
-use crate::tune::Tune;
+use crate::tune::Changed;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -213,8 +213,8 @@ pub enum Event {
         /// The CPUs.
         allowed: Arc<CpuMask>,
     },
-    /// Something was changed from outside.
-    Changed(Tune),
+    /// A setting, or something of a task or group, was changed.
+    Changed(Changed),
     /// A step on the way to a [`Event::Selected`].
     Placement {
         /// The task.
@@ -284,14 +284,20 @@ pub enum Event {
     },
     /// Something about balancing.
     Balance(BalanceEvent),
+    /// The host makes changes from outside: what changes from here to the next of these with `begins: false` was asked
+    /// for by somebody who experiments, not by a task.
+    Outside {
+        /// They begin; else they are over.
+        begins: bool,
+    },
 }
 
 /// Is told what happens.
 pub trait Observer {
     /// Whether events are wanted at all; `false` removes their cost.
     const ON: bool;
-    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`] and those of throttling, so that the others need
-    /// not be made.
+    /// Whether all events are wanted; `false`: only [`Event::MigrateTask`], those of throttling and those about changes
+    /// ([`Event::Changed`], [`Event::Affinity`], [`Event::Hotplug`], [`Event::Outside`]), so that the others need not be made.
     const EVERYTHING: bool = Self::ON;
     /// Something happened at `now` (ns since the start).
     fn event(&mut self, now: Ns, event: &Event);

@@ -330,7 +330,7 @@ impl<O: Observer> Sched<O> {
                 self.irq_exit(cpu);
             }
             Input::GroupTimer { cpu, group, timer } => self.group_timer(cpu, group, timer),
-            Input::SetBandwidth { group, bandwidth } => self.set_group_bandwidth(group, bandwidth),
+            Input::SetBandwidth { group, bandwidth } => self.change_group_bandwidth(group, bandwidth),
             Input::Schedule { cpu } => self.schedule_if_needed(cpu),
             Input::StopperRun { cpu } => self.run_stopper(cpu),
             Input::IdleEnter { cpu, stop_tick } => self.idle_enter(cpu, stop_tick),
@@ -351,6 +351,7 @@ impl<O: Observer> Sched<O> {
             Input::BindKthread { task } => self.tasks[task].percpu_kthread = true,
             Input::SetShares { group, shares } => self.tune(Tune::Shares { group, shares }),
             Input::Tune { tune } => self.tune(tune),
+            Input::Outside { begins } => self.emit_change(|_| Event::Outside { begins }),
         }
     }
 
@@ -388,6 +389,11 @@ impl<O: Observer> Sched<O> {
     /// The CPUs.
     pub fn rqs(&self) -> &[Rq] {
         &self.rqs
+    }
+
+    /// The CPUs that are online.
+    pub fn online(&self) -> &CpuMask {
+        &self.active
     }
 
     /// The fair queues; the root queue of CPU `n` is number `n`.
@@ -440,6 +446,14 @@ impl<O: Observer> Sched<O> {
     #[inline]
     pub(crate) fn emit_always(&mut self, event: Event) {
         if O::ON {
+            self.observer.event(self.now - BOOT_NS, &event);
+        }
+    }
+
+    /// Tells the observer of a change, which is wanted more often than the rest ([`Observer::EVERYTHING`]).
+    pub(crate) fn emit_change(&mut self, event: impl FnOnce(&Self) -> Event) {
+        if O::ON {
+            let event = event(self);
             self.observer.event(self.now - BOOT_NS, &event);
         }
     }

@@ -5,11 +5,15 @@
 //! level `MC` from 117 to 105 makes the next pass of each CPU move work for a difference of 6 % instead of 18 %.
 //!
 //! In the kernel: debugfs `sched/` and `sched/domains/cpuN/domainM/`. Specified in spec 3 §14, spec 2 §1.3 and §2.5.
-use crate::ids::TgId;
+use crate::ids::{TaskId, TgId};
+use crate::io::FairPolicy;
 use crate::kernel::Features;
+use crate::mask::CpuMask;
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::time::Ns;
+use crate::workload::Bandwidth;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// One change.
@@ -53,6 +57,59 @@ pub enum Tune {
         /// Full-resolution shares.
         shares: u64,
     },
+}
+
+/// A change that was made, with what was there before, as observers are told ([`Event::Changed`]). Affinities and CPUs
+/// that come and go have events of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Changed {
+    /// A setting of the kernel or the shares of a group.
+    Tune {
+        /// What, and the new value.
+        tune: Tune,
+        /// The value before, in the same unit; a feature is 0 or 1. Of a level's values that of the first domain.
+        before: u64,
+    },
+    /// Policy, nice value or slice of a task.
+    Attributes {
+        /// The task.
+        task: TaskId,
+        /// What it had.
+        before: FairAttributes,
+        /// What it has now.
+        after: FairAttributes,
+    },
+    /// A task came to another group.
+    Group {
+        /// The task.
+        task: TaskId,
+        /// Where it was.
+        before: TgId,
+        /// Where it is.
+        after: TgId,
+    },
+    /// A group's limit of CPU time.
+    Bandwidth {
+        /// The group.
+        group: TgId,
+        /// What it had.
+        before: Bandwidth,
+        /// What it has now.
+        after: Bandwidth,
+    },
+    /// The partitions; none: one of all CPUs that are not isolated.
+    Partitions(Option<Arc<[CpuMask]>>),
+}
+
+/// What says how a task competes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FairAttributes {
+    /// The policy.
+    pub policy: FairPolicy,
+    /// The nice value.
+    pub nice: i32,
+    /// The custom slice, ns; 0: the default.
+    pub slice: Ns,
 }
 
 /// The writable values of a domain (spec 3 §14).
@@ -118,8 +175,41 @@ impl<O: Observer> Sched<O> {
         levels.into_iter().map(|(_, name)| name).collect()
     }
 
+    /// The present value of what `tune` sets.
+    fn value_of(&self, tune: Tune) -> u64 {
+        let tunables = &self.kernel.tunables;
+        match tune {
+            Tune::MigrationCost { .. } => tunables.migration_cost_ns.into(),
+            Tune::NrMigrate { .. } => tunables.nr_migrate.into(),
+            Tune::BaseSlice { .. } => self.rules.base_slice,
+            Tune::Feature { feature, .. } => self.feat(feature).into(),
+            Tune::Domain { level, knob, .. } => {
+                let is_meant = |name| level.is_none_or(|level| level == name);
+                let first = self.topo.domains.iter().find(|domain| is_meant(domain.name));
+                first.map_or(0, |domain| match knob {
+                    DomainKnob::ImbalancePct => domain.imbalance_pct.into(),
+                    DomainKnob::BusyFactor => domain.busy_factor.into(),
+                    DomainKnob::MinInterval => domain.min_interval,
+                    DomainKnob::MaxInterval => domain.max_interval,
+                    DomainKnob::CacheNiceTries => domain.cache_nice_tries.into(),
+                    DomainKnob::MaxNewidleLbCost => domain.max_newidle_lb_cost,
+                })
+            }
+            Tune::Shares { group, .. } => self.groups[group.index()].shares,
+        }
+    }
+
+    /// Sets or lifts the limit of a group and tells what it was.
+    pub(crate) fn change_group_bandwidth(&mut self, group: TgId, after: Bandwidth) {
+        let pool = &self.groups[group.index()].pool;
+        let before = pool.as_ref().map_or(Bandwidth::UNLIMITED, |pool| pool.limit);
+        self.set_group_bandwidth(group, after);
+        self.emit_change(|_| Event::Changed(Changed::Bandwidth { group, before, after }));
+    }
+
     /// Applies a change from outside.
     pub(crate) fn tune(&mut self, tune: Tune) {
+        let before = self.value_of(tune);
         let tunables = &mut self.kernel.tunables;
         match tune {
             Tune::MigrationCost { ns } => tunables.migration_cost_ns = ns,
@@ -151,6 +241,6 @@ impl<O: Observer> Sched<O> {
             }
             Tune::Shares { group, shares } => self.set_group_shares(group, shares),
         }
-        self.emit(|_| Event::Changed(tune));
+        self.emit_change(|_| Event::Changed(Changed::Tune { tune, before }));
     }
 }

@@ -160,7 +160,10 @@ impl<O: Observer> Sched<O> {
         assert_eq!(self.tasks[child].state, TaskState::New, "{child:?} was forked before");
         let parent = self.rqs[cpu.index()].curr;
         self.emit(|_| Event::Fork { cpu, parent, child });
-        self.emit(|sched| Event::Affinity { task: child, allowed: sched.tasks[child].allowed.clone() });
+        self.emit_change(|sched| Event::Affinity {
+            task: child,
+            allowed: sched.tasks[child].allowed.clone(),
+        });
         self.assign_cpu(child, cpu);
         let p = &mut self.tasks[child];
         p.recent_used_cpu = cpu;

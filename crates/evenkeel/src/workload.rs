@@ -371,6 +371,20 @@ pub enum Change {
         /// The value.
         value: u32,
     },
+    /// CPUs go online or offline, in this order.
+    Hotplug {
+        /// Their numbers.
+        cpus: Vec<u32>,
+        /// Whether they are to be online.
+        online: bool,
+    },
+    /// Divide the machine into sets of CPUs that balance among themselves only, as cpuset partitions do.
+    Partitions {
+        /// One set each; the CPUs that are in none of them are one more.
+        sets: Vec<Vec<u32>>,
+        /// CPUs that balance with nobody.
+        isolated: Vec<u32>,
+    },
 }
 
 /// Repetitions without any operation that takes time beyond which a program counts as never taking time.

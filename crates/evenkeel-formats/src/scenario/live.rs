@@ -7,6 +7,7 @@
 //! set.features.NI_RANDOM = false
 //! set.domain.MC.imbalance_pct = 105        # a level of the machine, or `all`
 //! ```
+//! Values of domains last until the trees are built anew (a CPU comes or goes, partitions change), as in a kernel.
 //! Of the settings of `[set]` only those can change that a running kernel lets its administrator write. Levels and
 //! features of the kernel are only known when machine and kernel are: the simulator refuses them, with their place.
 use super::Reader;

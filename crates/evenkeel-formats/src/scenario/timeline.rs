@@ -1,4 +1,26 @@
 //! `[[at]]`: changes from outside at given times. What they set of the kernel is in [`live`](super::live).
+//!
+//! ```text
+//! [[at]]
+//! time = "300ms"
+//! task = ["web", "batch"]          # every instance that lives: affinity, nice, policy, slice, group
+//! nice = 5
+//!
+//! [[at]]
+//! time = "400ms"
+//! group = "/web"                   # weight or shares, max, burst
+//! weight = 300
+//!
+//! [[at]]
+//! time = "500ms"
+//! offline = "2-3"                  # CPUs go; `online` brings them back
+//!
+//! [[at]]
+//! time = "600ms"
+//! partitions = ["4-5"]             # these balance among themselves, what is left is one more; "none": all together again
+//! isolated = "6-7"                 # these balance with nobody
+//! ```
+//! Partitions divide balancing only: where tasks may run stays as it is, which a cpuset would change as well.
 use super::Reader;
 use super::groups::SETTING_KEYS;
 use super::values::ATTRIBUTE_KEYS;
@@ -8,9 +30,10 @@ use evenkeel::time::Ns;
 use evenkeel::workload::{Change, GroupSettings, SpecId, TimelineEntry};
 
 /// The keys of an entry beside attributes.
-const KEYS: [&str; 3] = ["time", "task", "set"];
-/// What somebody may well try.
-const NOT_YET: [&str; 2] = ["online", "offline"];
+const KEYS: [&str; 7] = ["time", "task", "set", "offline", "online", "partitions", "isolated"];
+/// Those that change the machine.
+const MACHINE_KEYS: [&str; 4] = ["offline", "online", "partitions", "isolated"];
+const SOME_CPUS: &str = "a CPU, a CPU list such as \"2-3\", or [2, 3]";
 
 impl Reader<'_> {
     pub(super) fn timeline(&self, members: &[Member]) -> Result<Vec<TimelineEntry>, InputError> {
@@ -31,12 +54,9 @@ impl Reader<'_> {
         }
         let known = || KEYS.into_iter().chain(ATTRIBUTE_KEYS);
         for member in members {
-            if NOT_YET.contains(&member.key.as_str()) {
-                let found = format!("CPUs cannot go {} from a scenario yet", member.key);
-                return Err(self.text.error(&member.key_span, found, "`task`, `group` or `set`"));
-            }
             if !known().any(|key| key == member.key) {
-                let expected = "`time`, `task`, `set` or an attribute";
+                let expected =
+                    "`time`, `task`, `group`, `set`, `offline`, `online`, `partitions` or an attribute";
                 return Err(self.text.unknown_key(member, "[[at]]", expected, known()));
             }
         }
@@ -58,8 +78,8 @@ impl Reader<'_> {
             None if !attributes.is_empty() => {
                 return Err(self.text.error(&node.span, "[[at]] has no `task`", "`task = \"NAME\"`"));
             }
-            None if set.is_none() => {
-                let expected = "`task` with attributes, `group` or `set`";
+            None if set.is_none() && !members.iter().any(is_of_the_machine) => {
+                let expected = "`task` with attributes, `group`, `set`, `offline`, `online` or `partitions`";
                 return Err(self.text.error(&node.span, "[[at]] changes nothing", expected));
             }
             None => {}
@@ -67,7 +87,62 @@ impl Reader<'_> {
         if let Some(member) = set {
             self.kernel_settings(&member.node, at, timeline)?;
         }
+        self.machine_changes(members, at, timeline)
+    }
+
+    /// CPUs that come or go, and partitions.
+    fn machine_changes(
+        &self,
+        members: &[Member],
+        at: Ns,
+        timeline: &mut Vec<TimelineEntry>,
+    ) -> Result<(), InputError> {
+        let (mut sets, mut isolated, mut place) = (Vec::new(), Vec::new(), None);
+        for member in members {
+            let origin = Some(self.text.origin(member.key_span.start));
+            match member.key.as_str() {
+                key @ ("offline" | "online") => {
+                    let change = Change::Hotplug { cpus: self.some_cpus(member)?, online: key == "online" };
+                    timeline.push(TimelineEntry { at, change, origin });
+                }
+                "partitions" => {
+                    (sets, place) = (self.sets(member)?, place.or(origin));
+                }
+                "isolated" => {
+                    (isolated, place) = (self.some_cpus(member)?, place.or(origin));
+                }
+                _ => {}
+            }
+        }
+        if place.is_some() {
+            timeline.push(TimelineEntry { at, change: Change::Partitions { sets, isolated }, origin: place });
+        }
         Ok(())
+    }
+
+    /// The sets of CPUs of `partitions`; none for "none".
+    fn sets(&self, member: &Member) -> Result<Vec<Vec<u32>>, InputError> {
+        let expected = "a list of CPU lists such as [\"0-3\", \"4-7\"], or \"none\"";
+        match &member.node.value {
+            Value::Str(text) if text == "none" => Ok(Vec::new()),
+            Value::List(items) if !items.is_empty() => {
+                items.iter().map(|item| self.cpus_of(item, &member.key)).collect()
+            }
+            _ => Err(self.text.mismatch(&member.node, &member.key, expected)),
+        }
+    }
+
+    fn some_cpus(&self, member: &Member) -> Result<Vec<u32>, InputError> {
+        self.cpus_of(&member.node, &member.key)
+    }
+
+    /// CPUs that are named one by one.
+    fn cpus_of(&self, node: &Node, what: &str) -> Result<Vec<u32>, InputError> {
+        match &node.value {
+            Value::Str(text) if text != "all" => self.cpu_list(text, &node.span),
+            Value::Int(_) | Value::List(_) => self.cpu_set(node, what, SOME_CPUS),
+            _ => Err(self.text.mismatch(node, what, SOME_CPUS)),
+        }
     }
 
     fn entry_time(&self, node: &Node, members: &[Member]) -> Result<Ns, InputError> {
@@ -128,4 +203,8 @@ impl Reader<'_> {
         }
         Ok(specs)
     }
+}
+
+fn is_of_the_machine(member: &Member) -> bool {
+    MACHINE_KEYS.contains(&member.key.as_str())
 }

@@ -97,24 +97,28 @@ impl Reader<'_> {
 
     /// `"all"`, a CPU list such as `"0-3,8"`, one CPU, or a list of CPUs. All CPUs are the empty list.
     pub(super) fn affinity(&self, node: &Node) -> Result<Vec<u32>, InputError> {
-        let expected = "\"all\", a CPU list such as \"0-3,8\", or [0, 1]";
+        self.cpu_set(node, "affinity", "\"all\", a CPU list such as \"0-3,8\", or [0, 1]")
+    }
+
+    /// The same, called `what` in messages.
+    pub(super) fn cpu_set(&self, node: &Node, what: &str, expected: &str) -> Result<Vec<u32>, InputError> {
         match &node.value {
             Value::Str(text) => self.cpu_list(text, &node.span),
-            Value::Int(_) => self.cpu_number(node, expected).map(|cpu| vec![cpu]),
+            Value::Int(_) => self.cpu_number(node, what, expected).map(|cpu| vec![cpu]),
             Value::List(items) if !items.is_empty() => {
                 let cpus: Result<Vec<u32>, InputError> =
-                    items.iter().map(|item| self.cpu_number(item, expected)).collect();
+                    items.iter().map(|item| self.cpu_number(item, what, expected)).collect();
                 let mut cpus = cpus?;
                 cpus.sort_unstable();
                 cpus.dedup();
                 Ok(cpus)
             }
-            _ => Err(self.text.mismatch(node, "affinity", expected)),
+            _ => Err(self.text.mismatch(node, what, expected)),
         }
     }
 
-    fn cpu_number(&self, node: &Node, expected: &str) -> Result<u32, InputError> {
-        let cpu = self.text.int(node, "affinity", 0..=CPUS_MAX as i64 - 1, expected)?;
+    fn cpu_number(&self, node: &Node, what: &str, expected: &str) -> Result<u32, InputError> {
+        let cpu = self.text.int(node, what, 0..=CPUS_MAX as i64 - 1, expected)?;
         Ok(u32::try_from(cpu).unwrap_or(u32::MAX))
     }
 

@@ -57,8 +57,10 @@ pub struct TaskTimes {
 pub struct CpuTimes {
     /// Time a task ran.
     pub busy: Ns,
-    /// Time no task ran.
+    /// Time no task ran although it was online.
     pub idle: Ns,
+    /// Time it was offline.
+    pub offline: Ns,
     /// Time the handlers of devices took, part of the others.
     pub stolen: Ns,
     /// Idle periods that have begun, the one at the start included.
@@ -174,6 +176,7 @@ impl TaskMeter {
 #[derive(Clone, Copy, Debug)]
 struct CpuMeter {
     times: CpuTimes,
+    online: bool,
     busy: bool,
     since: Ns,
 }
@@ -182,10 +185,10 @@ impl CpuMeter {
     fn settle(&mut self, now: Ns) {
         let span = now - self.since;
         self.since = now;
-        if self.busy {
-            self.times.busy += span;
-        } else {
-            self.times.idle += span;
+        match (self.busy, self.online) {
+            (true, _) => self.times.busy += span,
+            (false, true) => self.times.idle += span,
+            (false, false) => self.times.offline += span,
         }
     }
 }
@@ -229,7 +232,7 @@ impl Meters {
         let times = CpuTimes { idle_periods: 1, ..CpuTimes::default() };
         Self {
             tasks: Vec::new(),
-            cpus: vec![CpuMeter { times, busy: false, since: 0 }; ncpus],
+            cpus: vec![CpuMeter { times, online: true, busy: false, since: 0 }; ncpus],
             groups: vec![GroupTimes::default(); shares.len()],
             shares: shares.map(ShareMeter::new).collect(),
             integral: Integral::new(ncpus),
@@ -375,6 +378,21 @@ impl Meters {
         meter.in_group() != GroupTimes::default() || matches!(meter.mode, Mode::Running | Mode::Waiting)
     }
 
+    /// A CPU that runs nothing goes online or offline.
+    pub(crate) fn set_online(&mut self, now: Ns, cpu: CpuId, online: bool) {
+        self.integral.advance(now);
+        let meter = &mut self.cpus[cpu.index()];
+        assert!(!meter.busy, "{cpu:?} runs a task while it comes or goes");
+        if meter.online == online {
+            return;
+        }
+        meter.settle(now);
+        meter.online = online;
+        meter.times.idle_periods += u64::from(online);
+        self.integral.set_idle(cpu, online);
+        self.checker.seen(cpu, online, 0);
+    }
+
     /// The counters of a task that only the program changes.
     #[inline]
     pub(crate) fn task(&mut self, task: TaskId) -> &mut TaskTimes {
@@ -407,12 +425,12 @@ impl Meters {
         let mut idle = 0;
         for meter in &mut all.cpus {
             meter.settle(now);
-            idle += meter.times.idle;
+            idle += meter.times.idle + meter.times.offline;
         }
         assert_eq!(
             running + idle,
             now * all.cpus.len() as u64,
-            "tasks' running time and CPUs' idle time fill the run"
+            "tasks' running time and CPUs' idle and offline time fill the run"
         );
         let (wasted, violated) = all.integral.totals();
         let conservation = Conservation {

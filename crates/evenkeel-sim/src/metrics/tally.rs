@@ -1,7 +1,9 @@
-//! Migrations by reason, and who is throttled: the things that only the scheduler's own events tell.
+//! Migrations by reason, who is throttled, where tasks may run: what only the scheduler's own events tell.
 use evenkeel::ids::TaskId;
+use evenkeel::mask::CpuMask;
 use evenkeel::observe::{Event, MigrateReason, Observer};
 use evenkeel::time::Ns;
+use std::sync::Arc;
 
 /// Changes of CPU by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Tally {
     migrations: Vec<Migrations>,
     /// Tasks that a limit has stopped or let go on since it was last asked.
     throttled: Vec<(TaskId, bool)>,
+    /// Affinities told since they were last asked for.
+    affinities: Vec<(TaskId, Arc<CpuMask>)>,
 }
 
 impl Tally {
@@ -57,6 +61,13 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// The affinities told since the last time, in order.
+    pub(crate) fn take_affinities(&mut self) -> Vec<(TaskId, Arc<CpuMask>)> {
+        core::mem::take(&mut self.affinities)
+    }
+}
+
 impl Observer for Tally {
     const ON: bool = true;
     const EVERYTHING: bool = false;
@@ -65,6 +76,7 @@ impl Observer for Tally {
         match event {
             Event::TaskThrottled { task, .. } => self.throttled.push((*task, true)),
             Event::TaskUnthrottled { task, .. } => self.throttled.push((*task, false)),
+            Event::Affinity { task, allowed } => self.affinities.push((*task, allowed.clone())),
             _ => {}
         }
         if let Event::MigrateTask { task, reason, .. } = event {

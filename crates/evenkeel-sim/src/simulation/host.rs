@@ -9,6 +9,7 @@ use evenkeel::io::{Action, Input, IpiKind};
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
 use evenkeel::time::Ns;
+use std::sync::Arc;
 
 impl<O: Observer> Simulation<O> {
     pub(super) fn cpu_event(&mut self, kind: Kind, cpu: CpuId) -> Result<(), SimError> {
@@ -41,6 +42,18 @@ impl<O: Observer> Simulation<O> {
             self.apply(action);
         }
         self.note_throttled();
+        for (task, allowed) in self.sched.observer_mut().0.take_affinities() {
+            self.note_affinity(task, allowed);
+        }
+    }
+
+    /// The scheduler has given up the affinity of a task that no online CPU satisfies.
+    fn note_affinity(&mut self, task: TaskId, allowed: Arc<CpuMask>) {
+        let instance = &mut self.instances[task.index()];
+        if instance.allowed != allowed {
+            instance.allowed = allowed.clone();
+            self.meters.repinned(self.now, task, self.pinned(&allowed));
+        }
     }
 
     /// Tells the meters which tasks a limit of CPU time has stopped or let go on.

@@ -40,8 +40,11 @@ impl<O: Observer> Simulation<O> {
         if next < Ns::MAX {
             self.timers.arm(Timer::Device(index as u32), next);
         }
-        for cpu in self.workload.interrupts[index].cpus.clone() {
-            self.steal(CpuId(cpu), run);
+        for cpu in self.workload.interrupts[index].cpus.clone().into_iter().map(CpuId) {
+            // Nobody interrupts a CPU that is offline.
+            if self.sched.online().contains(cpu) {
+                self.steal(cpu, run);
+            }
         }
     }
 

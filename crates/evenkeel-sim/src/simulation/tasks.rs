@@ -151,7 +151,11 @@ impl<O: Observer> Simulation<O> {
             self.input(Input::SetAttributes { cpu, task, policy, nice, slice });
         }
         let instance = &mut self.instances[task.index()];
-        if let Some(allowed) = change.allowed.as_ref().filter(|&allowed| *allowed != instance.allowed) {
+        // The call fails, and nothing changes, if no CPU of the set is online.
+        let possible = |allowed: &&Arc<CpuMask>| allowed.intersects(self.sched.online());
+        let changed = |allowed: &&Arc<CpuMask>| **allowed != instance.allowed;
+        if let Some(allowed) = change.allowed.as_ref().filter(changed).filter(possible) {
+            let instance = &mut self.instances[task.index()];
             instance.allowed = allowed.clone();
             self.meters.repinned(self.now, task, self.pinned(allowed));
             self.input(Input::SetAffinity { cpu, task, allowed: (**allowed).clone() });
