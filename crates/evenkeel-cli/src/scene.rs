@@ -16,6 +16,7 @@ use evenkeel_formats::diagnostic::InputError;
 use evenkeel_formats::load::{LoadedWorkload, load_workload};
 use evenkeel_formats::rtapp;
 use evenkeel_formats::scenario::{Scenario, parse_duration};
+use evenkeel_report::changes::{Change, Changes};
 use evenkeel_report::summary::Override;
 use evenkeel_sim::{SimParams, Simulation};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -128,6 +129,12 @@ impl Scene {
         progress.finish_and_clear();
         Ok(simulation)
     }
+}
+
+/// What was changed from outside in a run so far.
+pub(crate) fn changes<O: Observer>(simulation: &Simulation<O>, seen: &Changes) -> Vec<Change> {
+    let groups: Vec<String> = simulation.sched().groups().iter().map(|group| group.name.clone()).collect();
+    seen.list(simulation.now(), |task| simulation.task_name(task), &groups)
 }
 
 fn duration(text: &str) -> Result<Ns, String> {

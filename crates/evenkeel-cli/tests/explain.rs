@@ -112,47 +112,50 @@ fn a_pass_between_nodes_that_tolerates_a_difference() {
         "two-nodes",
         &["--at", "80ms", "--cpu", "8"],
         expect![[r#"
-        Pass 104 at 80.001 ms: CPU 8, idle, balances NUMA (CPUs 0-15)
+            Pass 104 at 80.001 ms: CPU 8, idle, balances NUMA (CPUs 0-15)
 
-        Why now
-          CPU 1 ticked and found that several CPUs of its cache are busy [2.7-10]: it sent a kick to CPU 0, 1.00us before this
-          [2.8].
-          CPU 0 balances for all tickless CPUs; this pass is on behalf of CPU 8 [2.9].
-          The level NUMA was due since 80 ms (interval 32 ms) [2.4].
-            (tickless: an idle CPU stops its tick; then others have to remember it)
-            (kick: a busy CPU's tick sends an interrupt to a tickless CPU so that it balances for all of them)
-            (level: CPUs that are near each other: SMT threads of a core, MC one cache, PKG one package, NUMA the machine)
-            (interval: the time between two passes on a level; it doubles when there is nothing to do)
+            Why now
+              CPU 1 ticked and found that several CPUs of its cache are busy [2.7-10]: it sent a kick to CPU 0, 1.00us before this
+              [2.8].
+              CPU 0 balances for all tickless CPUs; this pass is on behalf of CPU 8 [2.9].
+              The level NUMA was due since 80 ms (interval 32 ms) [2.4].
+                (tickless: an idle CPU stops its tick; then others have to remember it)
+                (kick: a busy CPU's tick sends an interrupt to a tickless CPU so that it balances for all of them)
+                (level: CPUs that are near each other: SMT threads of a core, MC one cache, PKG one package, NUMA the machine)
+                (interval: the time between two passes on a level; it doubles when there is nothing to do)
 
-        Whose turn
-          One CPU balances for its whole group: the first on an idle core, this one [3.3-3].
-            (group: the parts of a level; a pass moves work between groups, towards the group of its own CPU)
+            Whose turn
+              One CPU balances for its whole group: the first on an idle core, this one [3.3-3].
+                (group: the parts of a level; a pass moves work between groups, towards the group of its own CPU)
 
-        What the groups looked like
-          Each group is summed up and classed; imbalance_pct is 117 [4.3, 4.4]. Then the busiest of the others is kept [5.1].
-          CPUs  class      load  util  runnable  tasks  idle CPUs  verdict
-          8-15  has_spare     0     0         0      0          8  our own group
-          0-7   has_spare  2279  1966      1966      2          6  busiest so far: fewer idle CPUs, then more tasks [5.1-5]
-          (no room for: capacity)
-            (load: sum of the tasks' weights while they run or wait; one task of nice 0 is 1024)
-            (util: how much CPU the tasks use; 1024 is one CPU all the time)
-            (runnable: like util, but time spent waiting counts too)
-            (has_spare: more work would fit)
-            (imbalance_pct: how much busier another group must be before work moves; 117 means 17 %)
+            What the groups looked like
+              Each group is summed up and classed; imbalance_pct is 117 [4.3, 4.4]. Then the busiest of the others is kept [5.1].
+              CPUs  class      load  util  runnable  tasks  idle CPUs  verdict
+              8-15  has_spare     0     0         0      0          8  our own group
+              0-7   has_spare  2279  1966      1966      2          6  busiest so far: fewer idle CPUs, then more tasks [5.1-5]
+              (no room for: capacity)
+                (load: sum of the tasks' weights while they run or wait; one task of nice 0 is 1024)
+                (util: how much CPU the tasks use; 1024 is one CPU all the time)
+                (runnable: like util, but time spent waiting counts too)
+                (has_spare: more work would fit)
+                (imbalance_pct: how much busier another group must be before work moves; 117 means 17 %)
 
-        Which group, and how much
-          The busiest group is CPUs 0-7.
-          Something should move: tasks are to be spread over sibling groups [5.3-8].
-          But the amount comes out as 0 (half the difference) [5.4-E] (between memory nodes a difference of two tasks is
-          tolerated while few run) [5.4-F]: nothing is moved.
+            Which group, and how much
+              The busiest group is CPUs 0-7.
+              Something should move: tasks are to be spread over sibling groups [5.3-8].
+              But the amount comes out as 0 (half the difference) [5.4-E] (between memory nodes a difference of two tasks is
+              tolerated while few run) [5.4-F]: nothing is moved.
 
-        What came of it
-          Balanced: there was no group to take from.
-          The level's interval stays at 32 ms.
-          The pass cost 1.52us.
+            What came of it
+              Balanced: there was no group to take from.
+              The level's interval stays at 32 ms.
+              The pass cost 1.52us.
 
-        Numbers in brackets are rules of the specification of the balancer (spec 3).
-    "#]],
+            Numbers in brackets are rules of the specification of the balancer (spec 3).
+
+            Changed before this pass
+              At 50 ms: affinity of pair-0 and pair-1: 0-7 -> 0-15.
+        "#]],
     );
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Everything here is a pure function from data to a `String`: nothing prints, reads a clock or asks the terminal for
 //! its size; whoever prints hands in a [`Page`].
+pub mod changes;
 pub mod conform;
 pub mod explain;
 pub mod summary;

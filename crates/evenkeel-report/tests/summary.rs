@@ -6,6 +6,7 @@ use evenkeel::time::{MS, US};
 use evenkeel::topology::{Domains, Machine};
 use evenkeel::workload::{SpecId, TaskSpec, Workload};
 use evenkeel_report::Page;
+use evenkeel_report::changes::Change;
 use evenkeel_report::summary::{Facts, Override, RunReport, Spread, text};
 use evenkeel_sim::RunResult;
 use evenkeel_sim::metrics::conservation::Violation;
@@ -59,6 +60,13 @@ fn report(cpus: u32) -> RunReport {
         conservation,
     };
     let settings = [Override { key: "cost".into(), value: "zero".into() }];
+    let changes = [Change {
+        at_ns: 60 * MS,
+        what: "affinity".into(),
+        of: vec!["worker-0".into(), "worker-1".into(), "other".into()],
+        before: Some("0".into()),
+        after: "0-7".into(),
+    }];
     let facts = Facts {
         workload: &workload,
         machine: &machine,
@@ -66,6 +74,7 @@ fn report(cpus: u32) -> RunReport {
         kernel,
         settings: &settings,
         seed: 7,
+        changes: &changes,
         digest: Some("00ff"),
     };
     RunReport::new(facts, &result, &domains)
@@ -85,52 +94,53 @@ fn a_page_for_people() {
         100,
         text::Tasks::Folded,
         expect![[r#"
-        by hand
-          machine   regular: two sockets, so to speak
-          kernel    v6.12.117
-          settings  cost=zero
-          run       3 tasks for 100ms; seed 7; 1,234,567 events
+            by hand
+              machine   regular: two sockets, so to speak
+              kernel    v6.12.117
+              settings  cost=zero
+              run       3 tasks for 100ms; seed 7; 1,234,567 events
+              changes   at 60 ms: affinity of 3 tasks, worker-0 to other: 0 -> 0-7
 
-                        -------- run ---------  -- median ---                        -- wake-up latency ---
-        task    number     min  median     max    wait  sleep  switches  migrations     p50     p99     max
-        worker       2  10.0ms  10.0ms  30.0ms  70.0ms      0     1,000           5  50.0us  50.0us  50.0us
-        other        1  20.0ms  20.0ms  20.0ms  80.0ms      0     2,000           4  50.0us  50.0us  50.0us
+                            -------- run ---------  -- median ---                        -- wake-up latency ---
+            task    number     min  median     max    wait  sleep  switches  migrations     p50     p99     max
+            worker       2  10.0ms  10.0ms  30.0ms  70.0ms      0     1,000           5  50.0us  50.0us  50.0us
+            other        1  20.0ms  20.0ms  20.0ms  80.0ms      0     2,000           4  50.0us  50.0us  50.0us
 
-                                      --- balancing passes ---
-        CPU   busy    idle  switches    busy  idle  newly idle
-        0    50.0%   50.0%     1,234  12,345     0           3
-        1     0.0%  100.0%         0       0     0           0
-        2     0.0%  100.0%         0       0     0           0
-        3     0.0%  100.0%         0       0     0           0
-        4     0.0%  100.0%         0       0     0           0
-        5     0.0%  100.0%         0       0     0           0
-        6     0.0%  100.0%         0       0     0           0
-        7     0.0%  100.0%         0       0     0           0
+                                          --- balancing passes ---
+            CPU   busy    idle  switches    busy  idle  newly idle
+            0    50.0%   50.0%     1,234  12,345     0           3
+            1     0.0%  100.0%         0       0     0           0
+            2     0.0%  100.0%         0       0     0           0
+            3     0.0%  100.0%         0       0     0           0
+            4     0.0%  100.0%         0       0     0           0
+            5     0.0%  100.0%         0       0     0           0
+            6     0.0%  100.0%         0       0     0           0
+            7     0.0%  100.0%         0       0     0           0
 
-        level  when        passes  balanced  failed  pulled  cache-hot
-        SMT    busy        12,345    12,000       0       7          0
-               idle             0         0       0       0          0
-               newly idle       3         0       1       0          0
-               active           5         -       1       4
-        MC     busy             0         0       0       0          0
-               idle             0         0       0       0          0
-               newly idle       0         0       0       0          0
-        NUMA   busy             0         0       0       0          0
-               idle             0         0       0       0          0
-               newly idle       0         0       0       0          0
+            level  when        passes  balanced  failed  pulled  cache-hot
+            SMT    busy        12,345    12,000       0       7          0
+                   idle             0         0       0       0          0
+                   newly idle       3         0       1       0          0
+                   active           5         -       1       4
+            MC     busy             0         0       0       0          0
+                   idle             0         0       0       0          0
+                   newly idle       0         0       0       0          0
+            NUMA   busy             0         0       0       0          0
+                   idle             0         0       0       0          0
+                   newly idle       0         0       0       0          0
 
-        work conservation
-          idle while a task waited elsewhere: 30.0ms of CPU time (3.8% of all), during 25.0% of the run
-          longer than 100ms: 7 of 8 looks
-            at 0s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 1s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 2s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 3s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 4s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            and 2 more
+            work conservation
+              idle while a task waited elsewhere: 30.0ms of CPU time (3.8% of all), during 25.0% of the run
+              longer than 100ms: 7 of 8 looks
+                at 0s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 1s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 2s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 3s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 4s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                and 2 more
 
-        digest 00ff
-    "#]],
+            digest 00ff
+        "#]],
     );
 }
 
@@ -141,72 +151,74 @@ fn a_narrow_page_with_all_tasks() {
         44,
         text::Tasks::All,
         expect![[r#"
-        by hand
-          machine   regular: two sockets, so to
-                    speak
-          kernel    v6.12.117
-          settings  cost=zero
-          run       3 tasks for 100ms; seed 7;
-                    1,234,567 events
+            by hand
+              machine   regular: two sockets, so to
+                        speak
+              kernel    v6.12.117
+              settings  cost=zero
+              run       3 tasks for 100ms; seed 7;
+                        1,234,567 events
+              changes   at 60 ms: affinity of 3 tasks,
+                        worker-0 to other: 0 -> 0-7
 
-                                  wake-up latency
-        task         run    wait              max
-        worker-0  10.0ms  90.0ms           50.0us
-        worker-1  30.0ms  70.0ms           50.0us
-        other     20.0ms  80.0ms           50.0us
-        (no room for: cpu, sleep, switches,
-        migrations, wake-up latency p50, wake-up
-        latency p99)
+                                      wake-up latency
+            task         run    wait              max
+            worker-0  10.0ms  90.0ms           50.0us
+            worker-1  30.0ms  70.0ms           50.0us
+            other     20.0ms  80.0ms           50.0us
+            (no room for: cpu, sleep, switches,
+            migrations, wake-up latency p50, wake-up
+            latency p99)
 
-                            --- balancing passes ---
-        CPU   busy    idle    busy  idle  newly idle
-        0    50.0%   50.0%  12,345     0           3
-        1     0.0%  100.0%       0     0           0
-        2     0.0%  100.0%       0     0           0
-        3     0.0%  100.0%       0     0           0
-        4     0.0%  100.0%       0     0           0
-        5     0.0%  100.0%       0     0           0
-        6     0.0%  100.0%       0     0           0
-        7     0.0%  100.0%       0     0           0
-        (no room for: switches)
+                                --- balancing passes ---
+            CPU   busy    idle    busy  idle  newly idle
+            0    50.0%   50.0%  12,345     0           3
+            1     0.0%  100.0%       0     0           0
+            2     0.0%  100.0%       0     0           0
+            3     0.0%  100.0%       0     0           0
+            4     0.0%  100.0%       0     0           0
+            5     0.0%  100.0%       0     0           0
+            6     0.0%  100.0%       0     0           0
+            7     0.0%  100.0%       0     0           0
+            (no room for: switches)
 
-        level  when        passes  failed  pulled
-        SMT    busy        12,345       0       7
-               idle             0       0       0
-               newly idle       3       1       0
-               active           5       1       4
-        MC     busy             0       0       0
-               idle             0       0       0
-               newly idle       0       0       0
-        NUMA   busy             0       0       0
-               idle             0       0       0
-               newly idle       0       0       0
-        (no room for: balanced, cache-hot)
+            level  when        passes  failed  pulled
+            SMT    busy        12,345       0       7
+                   idle             0       0       0
+                   newly idle       3       1       0
+                   active           5       1       4
+            MC     busy             0       0       0
+                   idle             0       0       0
+                   newly idle       0       0       0
+            NUMA   busy             0       0       0
+                   idle             0       0       0
+                   newly idle       0       0       0
+            (no room for: balanced, cache-hot)
 
-        work conservation
-          idle while a task waited elsewhere: 30.0ms
-            of CPU time (3.8% of all), during 25.0%
-            of the run
-          longer than 100ms: 7 of 8 looks
-            at 0s: CPU 1 idle (1 in all) while other
-              waited on CPU 0 (1 with waiting tasks
-              in all)
-            at 1s: CPU 1 idle (1 in all) while other
-              waited on CPU 0 (1 with waiting tasks
-              in all)
-            at 2s: CPU 1 idle (1 in all) while other
-              waited on CPU 0 (1 with waiting tasks
-              in all)
-            at 3s: CPU 1 idle (1 in all) while other
-              waited on CPU 0 (1 with waiting tasks
-              in all)
-            at 4s: CPU 1 idle (1 in all) while other
-              waited on CPU 0 (1 with waiting tasks
-              in all)
-            and 2 more
+            work conservation
+              idle while a task waited elsewhere: 30.0ms
+                of CPU time (3.8% of all), during 25.0%
+                of the run
+              longer than 100ms: 7 of 8 looks
+                at 0s: CPU 1 idle (1 in all) while other
+                  waited on CPU 0 (1 with waiting tasks
+                  in all)
+                at 1s: CPU 1 idle (1 in all) while other
+                  waited on CPU 0 (1 with waiting tasks
+                  in all)
+                at 2s: CPU 1 idle (1 in all) while other
+                  waited on CPU 0 (1 with waiting tasks
+                  in all)
+                at 3s: CPU 1 idle (1 in all) while other
+                  waited on CPU 0 (1 with waiting tasks
+                  in all)
+                at 4s: CPU 1 idle (1 in all) while other
+                  waited on CPU 0 (1 with waiting tasks
+                  in all)
+                and 2 more
 
-        digest 00ff
-    "#]],
+            digest 00ff
+        "#]],
     );
 }
 
@@ -217,46 +229,47 @@ fn many_cpus_are_folded_by_cache() {
         100,
         text::Tasks::Folded,
         expect![[r#"
-        by hand
-          machine   regular: two sockets, so to speak
-          kernel    v6.12.117
-          settings  cost=zero
-          run       3 tasks for 100ms; seed 7; 1,234,567 events
+            by hand
+              machine   regular: two sockets, so to speak
+              kernel    v6.12.117
+              settings  cost=zero
+              run       3 tasks for 100ms; seed 7; 1,234,567 events
+              changes   at 60 ms: affinity of 3 tasks, worker-0 to other: 0 -> 0-7
 
-                        -------- run ---------  -- median ---                        -- wake-up latency ---
-        task    number     min  median     max    wait  sleep  switches  migrations     p50     p99     max
-        worker       2  10.0ms  10.0ms  30.0ms  70.0ms      0     1,000           5  50.0us  50.0us  50.0us
-        other        1  20.0ms  20.0ms  20.0ms  80.0ms      0     2,000           4  50.0us  50.0us  50.0us
+                            -------- run ---------  -- median ---                        -- wake-up latency ---
+            task    number     min  median     max    wait  sleep  switches  migrations     p50     p99     max
+            worker       2  10.0ms  10.0ms  30.0ms  70.0ms      0     1,000           5  50.0us  50.0us  50.0us
+            other        1  20.0ms  20.0ms  20.0ms  80.0ms      0     2,000           4  50.0us  50.0us  50.0us
 
-                        ------ busy -------            --- balancing passes ---
-        CPUs of an LLC   min  median    max  switches    busy  idle  newly idle
-        0-19            0.0%    0.0%  50.0%     1,234  12,345     0           3
-        20-39           0.0%    0.0%   0.0%         0       0     0           0
+                            ------ busy -------            --- balancing passes ---
+            CPUs of an LLC   min  median    max  switches    busy  idle  newly idle
+            0-19            0.0%    0.0%  50.0%     1,234  12,345     0           3
+            20-39           0.0%    0.0%   0.0%         0       0     0           0
 
-        level  when        passes  balanced  failed  pulled  cache-hot
-        SMT    busy        12,345    12,000       0       7          0
-               idle             0         0       0       0          0
-               newly idle       3         0       1       0          0
-               active           5         -       1       4
-        MC     busy             0         0       0       0          0
-               idle             0         0       0       0          0
-               newly idle       0         0       0       0          0
-        NUMA   busy             0         0       0       0          0
-               idle             0         0       0       0          0
-               newly idle       0         0       0       0          0
+            level  when        passes  balanced  failed  pulled  cache-hot
+            SMT    busy        12,345    12,000       0       7          0
+                   idle             0         0       0       0          0
+                   newly idle       3         0       1       0          0
+                   active           5         -       1       4
+            MC     busy             0         0       0       0          0
+                   idle             0         0       0       0          0
+                   newly idle       0         0       0       0          0
+            NUMA   busy             0         0       0       0          0
+                   idle             0         0       0       0          0
+                   newly idle       0         0       0       0          0
 
-        work conservation
-          idle while a task waited elsewhere: 30.0ms of CPU time (0.8% of all), during 25.0% of the run
-          longer than 100ms: 7 of 8 looks
-            at 0s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 1s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 2s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 3s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            at 4s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
-            and 2 more
+            work conservation
+              idle while a task waited elsewhere: 30.0ms of CPU time (0.8% of all), during 25.0% of the run
+              longer than 100ms: 7 of 8 looks
+                at 0s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 1s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 2s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 3s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                at 4s: CPU 1 idle (1 in all) while other waited on CPU 0 (1 with waiting tasks in all)
+                and 2 more
 
-        digest 00ff
-    "#]],
+            digest 00ff
+        "#]],
     );
 }
 
@@ -285,6 +298,7 @@ fn json_has_everything() {
         2,
         "a definition without instances is left out"
     );
+    assert_eq!((&json["changes"][0]["before"], &json["changes"][0]["of"][2]), (&"0".into(), &"other".into()));
     assert_eq!(json["definitions"][0]["run_ns"]["sum"], 40_000_000);
     assert_eq!(json["definitions"][0]["migrations"]["balance"], 4);
     assert_eq!(json["tasks"][2]["definition"], 1);

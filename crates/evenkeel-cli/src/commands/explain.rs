@@ -4,10 +4,11 @@ use crate::scene::{self, Scene};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use evenkeel::ids::{CpuId, TaskId};
-use evenkeel::observe::{Observer, Silent};
+use evenkeel::observe::Observer;
 use evenkeel::time::Ns;
 use evenkeel_formats::diagnostic::near_match;
 use evenkeel_formats::scenario::parse_duration;
+use evenkeel_report::changes::{self, Changes};
 use evenkeel_report::explain::idle::IdleObserver;
 use evenkeel_report::explain::pass::{PassObserver, Which};
 use evenkeel_report::explain::task::TaskObserver;
@@ -96,21 +97,38 @@ fn names<O: Observer>(simulation: &Simulation<O>) -> Vec<String> {
 }
 
 fn idle(scene: &Scene, facts: Facts) -> Result<(String, Value)> {
-    let simulation = scene.simulate(IdleObserver::new(facts), |_| false)?;
+    let simulation = scene.simulate((IdleObserver::new(facts), Changes::default()), |_| false)?;
     let now = simulation.now();
-    let (observer, _) = simulation.into_parts();
+    let changes = scene::changes(&simulation, &simulation.observer().1);
+    let ((observer, _), _) = simulation.into_parts();
     let report = observer.finish(now);
-    Ok((report.text(output::page()), report.json()))
+    Ok(with_changes(report.text(output::page()), report.json(), &changes, "Changed while it ran"))
+}
+
+/// Adds what was changed from outside.
+fn with_changes(
+    mut text: String,
+    mut json: Value,
+    changes: &[changes::Change],
+    heading: &str,
+) -> (String, Value) {
+    text.push_str(&changes::text(changes, heading, output::page()));
+    json["changes"] = serde_json::to_value(changes).unwrap_or_default();
+    (text, json)
 }
 
 fn pass(scene: &Scene, facts: Facts, which: Which) -> Result<(String, Value)> {
-    let observer = PassObserver::new(facts, which);
-    let simulation = scene.simulate(observer, |simulation| simulation.observer().is_done())?;
+    let observer = (PassObserver::new(facts, which), Changes::default());
+    let simulation = scene.simulate(observer, |simulation| simulation.observer().0.is_done())?;
     let (names, now) = (names(&simulation), simulation.now());
-    let (observer, _) = simulation.into_parts();
+    let mut changes = scene::changes(&simulation, &simulation.observer().1);
+    let ((observer, _), _) = simulation.into_parts();
     let last = observer.last_pass();
     match (observer.finish(names), which) {
-        (Some(story), _) => Ok((story.text(output::page()), story.json())),
+        (Some(story), _) => {
+            changes.retain(|change| change.at_ns <= story.at);
+            Ok(with_changes(story.text(output::page()), story.json(), &changes, "Changed before this pass"))
+        }
         (None, Which::Number(number)) => {
             bail!("there is no pass {number}: the run made {last} until {}", at(now))
         }
@@ -122,8 +140,9 @@ fn pass(scene: &Scene, facts: Facts, which: Which) -> Result<(String, Value)> {
 
 fn task(scene: &Scene, facts: Facts, name: &str) -> Result<(String, Value)> {
     // Names are known only when the tasks are there: a first run finds the number.
-    let simulation = scene.simulate(Silent, |_| false)?;
+    let simulation = scene.simulate(Changes::default(), |_| false)?;
     let names = names(&simulation);
+    let changes = scene::changes(&simulation, simulation.observer());
     let by_number = || name.parse().ok().filter(|&number: &usize| number < names.len());
     let Some(number) = names.iter().position(|other| other == name).or_else(by_number) else {
         // The name of a definition stands for several tasks: the first of them is as good a hint as a near name.
@@ -145,5 +164,5 @@ fn task(scene: &Scene, facts: Facts, name: &str) -> Result<(String, Value)> {
     let now = simulation.now();
     let (observer, _) = simulation.into_parts();
     let story = observer.finish(now, names);
-    Ok((story.text(output::page()), story.json()))
+    Ok(with_changes(story.text(output::page()), story.json(), &changes, "Changed while it ran"))
 }

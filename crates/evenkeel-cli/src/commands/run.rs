@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use evenkeel::observe::{Observer, Silent};
 use evenkeel_formats::machine::describe;
+use evenkeel_report::changes::Changes;
 use evenkeel_report::summary::{Facts, RunReport, text};
 use evenkeel_report::units::exact_duration;
 use evenkeel_sim::digest::Digest;
@@ -80,8 +81,9 @@ fn simulate<O: Observer>(
     observer: O,
     fingerprint: fn(&O) -> Option<String>,
 ) -> Result<(RunReport, bool)> {
-    let simulation = scene.simulate(observer, |_| false)?;
-    let digest = fingerprint(simulation.observer());
+    let simulation = scene.simulate((Changes::default(), observer), |_| false)?;
+    let digest = fingerprint(&simulation.observer().1);
+    let changes = scene::changes(&simulation, &simulation.observer().0);
     let facts = Facts {
         workload: scene.workload(),
         machine: &scene.machine,
@@ -89,6 +91,7 @@ fn simulate<O: Observer>(
         kernel: &scene.setup.kernel,
         settings: &scene.settings,
         seed: scene.setup.params.seed,
+        changes: &changes,
         digest: digest.as_deref(),
     };
     let report = RunReport::new(facts, &simulation.result(), simulation.sched().domains());

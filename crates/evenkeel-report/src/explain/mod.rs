@@ -36,6 +36,8 @@ pub struct Facts {
     tops: Vec<Option<DomainId>>,
     tick: Ns,
     names: Vec<String>,
+    /// By CPU: online when the run starts.
+    online: Vec<bool>,
 }
 
 impl Facts {
@@ -44,7 +46,8 @@ impl Facts {
         let tick = tick_ns(kernel.hz);
         let domains = Domains::build(machine, kernel, BOOT_NS / tick)?;
         let tops = vec![None; machine.nr_cpus()];
-        let mut facts = Self { trees: Arc::default(), tops, tick, names: Vec::new() };
+        let online = machine.cpus.iter().map(|cpu| cpu.online).collect();
+        let mut facts = Self { trees: Arc::default(), tops, tick, names: Vec::new(), online };
         facts.rebuilt(&Arc::new(Trees::of(&domains)));
         Ok(facts)
     }
@@ -63,6 +66,11 @@ impl Facts {
     pub fn with_names(mut self, names: Vec<String>) -> Self {
         self.names = names;
         self
+    }
+
+    /// By CPU, whether it is online when the run starts.
+    pub fn online(&self) -> &[bool] {
+        &self.online
     }
 
     /// The number of CPUs.

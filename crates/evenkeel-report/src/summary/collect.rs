@@ -3,6 +3,7 @@ use super::model::{
     Balancing, Conservation, Cpu, Definition, Group, KernelName, Latency, Level, Limit, MachineName,
     Migrations, RunReport, Spread, Task, Trigger, Violation,
 };
+use crate::changes::Change;
 use evenkeel::kernel::Kernel;
 use evenkeel::topology::{Domains, LbCounters, Machine};
 use evenkeel::workload::Workload;
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub settings: &'a [Override],
     /// The seed.
     pub seed: u64,
+    /// What was changed from outside while it ran.
+    pub changes: &'a [Change],
     /// The fingerprint of the event stream.
     pub digest: Option<&'a str>,
 }
@@ -64,6 +67,7 @@ impl RunReport {
             kernel: KernelName { build: facts.kernel.build, alias: facts.kernel.alias },
             settings: facts.settings.to_vec(),
             seed: facts.seed,
+            changes: facts.changes.to_vec(),
             simulated_ns: result.elapsed,
             finished: result.tasks.iter().all(|task| task.launcher || task.times.ended.is_some()),
             events: result.events,
@@ -209,6 +213,7 @@ fn cpus(machine: &Machine, result: &RunResult, domains: &Domains) -> Vec<Cpu> {
             node: facts.node,
             busy_ns: times.busy,
             idle_ns: times.idle,
+            offline_ns: times.offline,
             idle_periods: times.idle_periods,
             switches: times.switches,
             ticks: times.ticks,

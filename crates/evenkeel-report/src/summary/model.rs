@@ -1,5 +1,6 @@
 //! The data of a report; its serialised form is the JSON output, field by field. Times are nanoseconds.
 use super::collect::Override;
+use crate::changes::Change;
 use serde::Serialize;
 
 /// Everything a run had to say.
@@ -17,6 +18,8 @@ pub struct RunReport {
     pub settings: Vec<Override>,
     /// The seed of all dice.
     pub seed: u64,
+    /// What was changed from outside while it ran, in order of time.
+    pub changes: Vec<Change>,
     /// Simulated time.
     pub simulated_ns: u64,
     /// Whether every task of the workload had ended.
@@ -250,8 +253,10 @@ pub struct Cpu {
     pub node: u32,
     /// Time a task ran.
     pub busy_ns: u64,
-    /// Time no task ran.
+    /// Time no task ran although it was online.
     pub idle_ns: u64,
+    /// Time it was offline.
+    pub offline_ns: u64,
     /// Idle periods that began.
     pub idle_periods: u64,
     /// Switches to a task or to idle.

@@ -1,11 +1,14 @@
 //! A run's report for people: a page of aligned tables.
 use super::model::{Balancing, Cpu, Definition, Group, Latency, Level, Migrations, RunReport, Spread, Task};
 use crate::Page;
+use crate::explain::at;
 use crate::table::{Column, Table, wrap};
 use crate::units::{count, duration, exact_duration, percent, plural};
 
 /// From this many CPUs on, those of one last-level cache are one line.
 const CPUS_UNFOLDED_MAX: usize = 32;
+/// Changes from outside that are listed; the others are counted.
+const CHANGES_LISTED_MAX: usize = 20;
 /// Violations that are listed; the others are counted.
 const VIOLATIONS_LISTED_MAX: usize = 5;
 
@@ -60,7 +63,17 @@ fn header(report: &RunReport, page: Page) -> String {
         report.seed,
         count(report.events),
     );
-    text + &wrap_value(&run, page)
+    text.push_str(&wrap_value(&run, page));
+    for (index, change) in report.changes.iter().take(CHANGES_LISTED_MAX).enumerate() {
+        let name = if index == 0 { "changes" } else { "" };
+        let line = format!("  {name:<10}at {}: {}", at(change.at_ns), change.text());
+        text.push_str(&wrap_value(&line, page));
+    }
+    if let more @ 1.. = report.changes.len().saturating_sub(CHANGES_LISTED_MAX) {
+        let line = format!("            and {}", plural(more as u64, "more change"));
+        text.push_str(&wrap_value(&line, page));
+    }
+    text
 }
 
 /// A line of the header; its name is followed by at least two blanks, which wrapping must keep.
@@ -206,6 +219,8 @@ fn cpus(report: &RunReport) -> Table {
     } else {
         columns.extend([Column::right("busy"), Column::right("idle").drop_rank(3)]);
     }
+    let gone = report.cpus.iter().any(|cpu| cpu.offline_ns > 0);
+    columns.extend(gone.then(|| Column::right("offline")));
     columns.extend([
         Column::right("switches").drop_rank(4),
         Column::right("busy").group("balancing passes").drop_rank(1),
@@ -223,12 +238,14 @@ fn cpus(report: &RunReport) -> Table {
     for group in groups {
         let mut cells = vec![cpu_list(&group)];
         let busy = Spread::of(group.iter().map(|cpu| cpu.busy_ns));
-        let whole = group[0].busy_ns + group[0].idle_ns;
+        let whole = group[0].busy_ns + group[0].idle_ns + group[0].offline_ns;
         if folded {
             cells.extend([busy.min, busy.median, busy.max].map(|ns| percent(ns, whole)));
         } else {
             cells.extend([percent(busy.median, whole), percent(group[0].idle_ns, whole)]);
         }
+        let offline: u64 = group.iter().map(|cpu| cpu.offline_ns).sum();
+        cells.extend(gone.then(|| percent(offline, whole * group.len() as u64)));
         let sum = |value: fn(&Cpu) -> u64| count(group.iter().map(|cpu| value(cpu)).sum());
         cells.extend([
             sum(|cpu| cpu.switches),

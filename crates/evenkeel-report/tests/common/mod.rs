@@ -48,6 +48,14 @@ pub(crate) fn examples() -> Vec<Example> {
 const MACHINES: [&str; 4] =
     ["2 cores", "2 cores x 2 threads", "2 llc x 2 cores x 2 threads", "2 nodes x 2 cores x 2 threads"];
 
+/// Something from outside.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Affinity(&'static str),
+    Offline,
+    Divide,
+}
+
 /// A few kinds of tasks with random times, affinities, groups and changes on a random small machine; half of them may be
 /// in a group with a limit of CPU time.
 pub(crate) fn random_scenario() -> impl Strategy<Value = String> {
@@ -55,11 +63,14 @@ pub(crate) fn random_scenario() -> impl Strategy<Value = String> {
     let us = || prop::sample::select(&[20u32, 300, 700, 2_000, 9_000][..]);
     let affinity = prop::sample::select(&["all", "0", "1", "0-1", "[0, 1]"][..]);
     let task = (1u32..5, us(), prop::option::of(us()), affinity, any::<bool>(), -5i32..6);
-    let change = prop::option::of((1u32..60, prop::sample::select(&["all", "0", "1"][..])));
+    let affinity_change = prop::sample::select(&["all", "0", "0-1"][..]).prop_map(Change::Affinity);
+    let change = prop_oneof![3 => affinity_change, 1 => Just(Change::Offline), 1 => Just(Change::Divide)];
+    let change = prop::option::of((1u32..60, change));
     let limit = prop::sample::select(&["", "(max=1ms/5ms)", "(max=8ms/10ms)", "(max=20ms/20ms)"][..]);
     (machine, limit, prop::collection::vec((task, change), 1..5)).prop_map(|(machine, limit, tasks)| {
         let mut text = format!("machine = \"{machine}\"\nduration = \"80ms\"\ngroups = \"g{limit}\"\n");
-        let mut changes = String::new();
+        // Beside limits no CPU may go.
+        let (mut changes, mut gone) = (String::new(), !limit.is_empty());
         for (index, ((count, run, sleep, affinity, grouped, nice), change)) in tasks.into_iter().enumerate() {
             let quoted =
                 |text: &str| if text.starts_with('[') { text.to_owned() } else { format!("\"{text}\"") };
@@ -76,13 +87,20 @@ pub(crate) fn random_scenario() -> impl Strategy<Value = String> {
                 Some(sleep) => write!(text, "run = \"{run}us\"\nsleep = \"{sleep}us\"\n").ok(),
                 None => writeln!(text, "run = \"forever\"").ok(),
             };
-            if let Some((at, affinity)) = change {
-                write!(
-                    changes,
-                    "[[at]]\ntime = \"{at}ms\"\ntask = \"t{index}\"\naffinity = {}\n",
-                    quoted(affinity)
-                )
-                .ok();
+            if let Some((at, change)) = change {
+                write!(changes, "[[at]]\ntime = \"{at}ms\"\n").ok();
+                match change {
+                    Change::Affinity(affinity) => {
+                        write!(changes, "task = \"t{index}\"\naffinity = {}\n", quoted(affinity)).ok()
+                    }
+                    // Not CPU 0, to which tasks may be bound; a CPU may go only once.
+                    Change::Offline if !gone => {
+                        gone = true;
+                        write!(changes, "offline = 1\n[[at]]\ntime = \"{}ms\"\nonline = 1\n", at + 15).ok()
+                    }
+                    Change::Offline => writeln!(changes, "partitions = \"none\"").ok(),
+                    Change::Divide => writeln!(changes, "partitions = [\"0\"]").ok(),
+                };
             }
         }
         text + &changes
@@ -162,7 +180,8 @@ impl Observer for Recount {
                     self.running.insert(*cpu, *next);
                     self.waiting.remove(next);
                 }
-                self.idle[cpu.index()] = Some(*next == Running::Idle);
+                let idle = &mut self.idle[cpu.index()];
+                *idle = idle.map(|_| *next == Running::Idle);
             }
             Event::TaskThrottled { task, .. } => {
                 self.throttled.insert(*task);

@@ -166,7 +166,7 @@ impl IdleObserver {
     pub fn new(facts: Facts) -> Self {
         let ncpus = facts.nr_cpus();
         Self {
-            machine: Machine::new(ncpus),
+            machine: Machine::new(facts.online()),
             cpus: vec![Cpu::default(); ncpus],
             passes: Passes::default(),
             since: 0,
@@ -435,7 +435,10 @@ impl Observer for IdleObserver {
     fn event(&mut self, now: Ns, event: &Event) {
         self.advance(now);
         match event {
-            Event::Balance(event) => self.balance(now, event),
+            Event::Balance(balance) => {
+                self.machine.event(event);
+                self.balance(now, balance);
+            }
             Event::Rebuilt(trees) => self.facts.rebuilt(trees),
             other => self.machine.event(other),
         }

@@ -1,4 +1,5 @@
 //! Who runs, waits and idles, followed from events: the state on which causes are found.
+use evenkeel::balance::event::BalanceEvent;
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::{Event, PrevState, Running};
@@ -43,6 +44,8 @@ impl TaskState {
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     pub(super) idle: Vec<bool>,
+    /// Offline: nothing can run there.
+    offline: Vec<bool>,
     /// The tick is stopped.
     pub(super) tickless: Vec<bool>,
     /// Tasks by number.
@@ -52,9 +55,15 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// All CPUs idle and tickless, no task.
-    pub(super) fn new(ncpus: usize) -> Self {
-        Self { idle: vec![true; ncpus], tickless: vec![true; ncpus], tasks: Vec::new(), waiting: Vec::new() }
+    /// All CPUs that are online idle and tickless, no task.
+    pub(super) fn new(online: &[bool]) -> Self {
+        Self {
+            idle: online.to_vec(),
+            offline: online.iter().map(|online| !online).collect(),
+            tickless: vec![true; online.len()],
+            tasks: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     fn task(&mut self, task: TaskId) -> &mut TaskState {
@@ -95,9 +104,16 @@ impl Machine {
                 if let Running::Task(next) = next {
                     self.set(next, Doing::Running);
                 }
-                self.idle[cpu.index()] = next == Running::Idle;
+                self.idle[cpu.index()] = next == Running::Idle && !self.offline[cpu.index()];
                 self.tickless[cpu.index()] &= matches!(next, Running::Idle | Running::Stopper);
             }
+            Event::Hotplug { cpu, online } => {
+                self.offline[cpu.index()] = !online;
+                self.idle[cpu.index()] = online;
+                self.tickless[cpu.index()] = true;
+            }
+            // Whoever ticks is not tickless.
+            Event::Balance(BalanceEvent::Tick { cpu, .. }) => self.tickless[cpu.index()] = false,
             Event::IdleEnter { cpu, tick_stopped } => self.tickless[cpu.index()] = tick_stopped,
             Event::Affinity { task, ref allowed } => {
                 let everywhere = allowed.weight() as usize == self.idle.len();
