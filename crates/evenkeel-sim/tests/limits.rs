@@ -2,8 +2,10 @@
 //! is no waste.
 #![allow(missing_docs)]
 use evenkeel::bandwidth::rules::Leftovers;
+use evenkeel::ids::TaskId;
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels::{ALL, V4_19_0, V6_12_117, V6_18_15};
+use evenkeel::observe::{Event, Observer};
 use evenkeel::rng::Rng;
 use evenkeel::time::{MS, Ns, SEC, US};
 use evenkeel::topology::Machine;
@@ -12,6 +14,7 @@ use evenkeel::workload::{
 };
 use evenkeel_sim::digest::Digest;
 use evenkeel_sim::{RunResult, SimParams, Simulation};
+use std::collections::BTreeMap;
 
 fn limit(quota: Ns, period: Ns) -> Bandwidth {
     Bandwidth { quota: Some(quota), period, burst: 0 }
@@ -241,4 +244,96 @@ fn periods_and_throttled_time_are_those_of_recorded_kernels() {
             assert!((throttled * 200 * MS..=most).contains(&usage), "{}: {usage}", kernel.build);
         }
     }
+}
+
+/// Times between being let go and being stopped, by task, and that nothing stopped is ever balanced.
+#[derive(Default)]
+struct Stretches {
+    throttled: BTreeMap<TaskId, Ns>,
+    going: BTreeMap<TaskId, Ns>,
+    lengths: BTreeMap<TaskId, Vec<Ns>>,
+    moves: u64,
+}
+
+impl Observer for Stretches {
+    const ON: bool = true;
+    fn event(&mut self, now: Ns, event: &Event) {
+        match event {
+            Event::TaskThrottled { task, .. } => {
+                self.throttled.insert(*task, now);
+                if let Some(since) = self.going.remove(task) {
+                    self.lengths.entry(*task).or_default().push(now - since);
+                }
+            }
+            Event::TaskUnthrottled { task, .. } => {
+                self.throttled.remove(task);
+                self.going.insert(*task, now);
+            }
+            Event::MigrateTask { task, reason, .. } => {
+                assert!(!self.throttled.contains_key(task), "{task:?} is stopped, and moved for {reason:?}");
+                self.moves += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn balancing_never_moves_a_task_that_a_limit_has_stopped() {
+    // Tasks of the group and free ones side by side, started on one CPU, on a machine with something to balance at every
+    // level. Nothing changes affinities, so that all moves are those of placement and balancing.
+    for kernel in ALL {
+        let mut all =
+            vec![spinners(6, "/a"), tasks("nap", 6, "/a", vec![Op::Run(2 * MS), Op::Sleep(3 * MS)])];
+        all.push(tasks("free", 7, "/", vec![Op::Run(5 * MS), Op::Sleep(MS)]));
+        let groups = vec![group("/a", limit(30 * MS, 20 * MS))];
+        let workload = Workload { tasks: all, groups, ..Workload::default() };
+        let machine = Machine::regular(2, 1, 2, 2, true);
+        let mut sim =
+            Simulation::new(&machine, kernel, &workload, SimParams::default(), Stretches::default()).unwrap();
+        sim.run_until(2 * SEC).unwrap();
+        let (observer, result) = sim.into_parts();
+        let balanced = |task: &evenkeel_sim::metrics::TaskResult| {
+            task.migrations.balance + task.migrations.active_balance
+        };
+        assert!(result.tasks.iter().map(balanced).sum::<u32>() > 20, "{}", kernel.build);
+        assert!(observer.moves > 50 && !observer.lengths.is_empty(), "{}", kernel.build);
+    }
+}
+
+#[test]
+fn a_task_runs_as_long_between_its_stops_as_recorded() {
+    // 6.12.117+deb12, recording `6.12-s2c2t2n2-quota-throttle-perf`, the first lines of `perf sched timehist`: run times of
+    // the four tasks that had a CPU each, between two waits of more than 45 ms, in ms. CPUs stop at the first tick that finds
+    // nothing left, which is 40 ms after they went on, or one tick earlier or later, with the time until the first tick.
+    let recorded = [
+        36.232, 40.687, 41.037, 40.059, 40.738, 40.747, 42.717, 37.625, 40.656, 38.805, 41.195, 36.945,
+        40.453, 40.930, 42.430, 40.745, 40.754, 43.075, 40.070, 40.988, 38.690, 40.985, 40.994, 44.665,
+    ];
+    let mut recorded = recorded.map(|ms: f64| (ms * 1e6) as Ns);
+    recorded.sort_unstable();
+    let mut all: Vec<TaskSpec> = (0..6)
+        .map(|index: u32| {
+            let mut task = tasks("limited", 1, "/quota", vec![Op::Run(1000 * SEC)]);
+            task.attributes.affinity = Some(vec![index.min(4)]);
+            task
+        })
+        .collect();
+    all.push(spinners(3, "/"));
+    all[6].attributes.affinity = Some(vec![5, 6, 7]);
+    let groups = vec![group("/quota", limit(200 * MS, 100 * MS))];
+    let workload = Workload { tasks: all, groups, ..Workload::default() };
+    let machine = Machine::regular(2, 1, 2, 2, true);
+    let params = SimParams { fork_cost: 0, ..SimParams::default() };
+    let mut sim = Simulation::new(&machine, &V6_12_117, &workload, params, Stretches::default()).unwrap();
+    sim.run_until(1060 * MS).unwrap();
+    let (observer, result) = sim.into_parts();
+    let alone = result.tasks.iter().filter(|task| task.name == "limited" && task.cpu.0 < 4);
+    let mut lengths: Vec<Ns> = alone.flat_map(|task| observer.lengths[&task.id].clone()).collect();
+    assert!(lengths.len() >= 36, "{lengths:?}");
+    lengths.sort_unstable();
+    let median = |sorted: &[Ns]| sorted[sorted.len() / 2];
+    assert!(median(&lengths).abs_diff(median(&recorded)) <= 2 * MS, "{lengths:?}");
+    let (least, most) = (recorded[0] - 4 * MS, recorded[recorded.len() - 1] + 4 * MS);
+    assert!(lengths.iter().all(|length| (least..=most).contains(length)), "{lengths:?}");
 }

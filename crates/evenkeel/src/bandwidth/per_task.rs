@@ -36,12 +36,16 @@ impl<O: Observer> Sched<O> {
     /// Lets the host bring the running task to its return to user mode, if it has to stop there. What was meant for a task
     /// that has left the CPU is forgotten: the next pick of that task decides anew.
     pub(crate) fn ask_for_throttle_work(&mut self, cpu: CpuId) {
+        if !self.rqs[cpu.index()].throttle_work {
+            return;
+        }
         let curr = self.rqs[cpu.index()].curr;
         if !curr.is_some_and(|task| self.throttled_hierarchy(self.entity(task).cfs_rq)) {
             self.rqs[cpu.index()].throttle_work = false;
+            return;
         }
         let asked = Action::Resched { from: cpu, cpu };
-        if self.rqs[cpu.index()].throttle_work && !self.actions.contains(&asked) {
+        if !self.actions.contains(&asked) {
             self.actions.push_back(asked);
         }
     }
