@@ -1,12 +1,13 @@
 //! Balancing decisions against those of real kernels (`tests/data/decisions/README.md`).
 #![allow(missing_docs)]
+use evenkeel::balance::rules::*;
 use evenkeel_formats::conform::decisions::Inferred::{
     DestinationChanged, Enqueueing, ImbalanceFlag, Ineligible, QueueChanged, StaleLoad, Switching,
     TaskEstimate,
 };
 use evenkeel_formats::conform::decisions::{Inferred, Report, compare};
 use evenkeel_formats::recording::decisions::LbRecord;
-use evenkeel_formats::recording::{self, decisions};
+use evenkeel_formats::recording::{self, DomainsRecording, decisions};
 use std::path::{Path, PathBuf};
 
 fn data() -> PathBuf {
@@ -125,6 +126,72 @@ fn the_rules_of_another_kernel_do_not_explain_the_records() {
     }
     for kernel in ["v6.1", "v5.15"] {
         assert!(differing("6.12", "c4t2", kernel) > 100, "{kernel}");
+    }
+}
+
+/// One rule of a kernel replaced by another kernel's: its name, and the change.
+type Flip = (&'static str, fn(&mut BalanceRules));
+
+/// Rules that the recorded passes went by: with each of them changed, some differ. What was inferred does not hide it.
+#[rustfmt::skip]
+const SEEN: &[Flip] = &[
+    ("comparison", |b| b.comparison = Comparison::Classic),
+    ("fair_tasks", |b| b.fair_tasks = match b.fair_tasks { FairTasks::Queued => FairTasks::Runnable, FairTasks::Runnable => FairTasks::Queued }),
+    ("preemption", |b| b.preemption = false),
+    ("pass.turn", |b| b.pass.turn = TurnOrder::IdleCpu),
+    ("tasks.active", |b| b.tasks.active = ActiveRule::Classic),
+    ("groups.smt_balance", |b| b.groups.smt_balance = false),
+    ("groups.prefer_sibling", |b| b.groups.prefer_sibling = PreferSibling::Child),
+    ("choice.same_class", |b| b.choice.same_class = SameClass::LoadThenIdle),
+    ("choice.sibling_imbalance", |b| b.choice.sibling_imbalance = SiblingImbalance::Tasks),
+    ("choice.numa_tolerance", |b| b.choice.numa_tolerance = NumaTolerance::QuarterOfBusiest),
+    ("choice.stops_at_average", |b| b.choice.stops_at_average = false),
+    ("choice.boosts_utilisation", |b| b.choice.boosts_utilisation = false),
+    ("tasks.size", |b| b.tasks.size = TaskSize::HalfLoad),
+];
+
+/// Rules that make no difference on these machines: all CPUs are equal, none is preferred, nothing takes capacity.
+#[rustfmt::skip]
+const UNSEEN: &[Flip] = &[
+    ("groups.reduced_is_misfit", |b| b.groups.reduced_is_misfit = false),
+    ("groups.asym_packing", |b| b.groups.asym_packing = GroupAsymPacking::AnyGroup),
+    ("choice.misfit", |b| b.choice.misfit = MisfitCandidates::SmallerCpus),
+    ("choice.bigger_cpus", |b| b.choice.bigger_cpus = BiggerCpus::Last),
+    ("choice.energy_first", |b| b.choice.energy_first = true),
+    ("choice.misfit_amount", |b| b.choice.misfit_amount = MisfitAmount::OneTask),
+    ("choice.preferred_source", |b| b.choice.preferred_source = PreferredSource::Taken),
+    ("pass.stand_ins", |b| b.pass.stand_ins = StandIns::GroupSpan),
+];
+
+const FILES: [(&str, &str); 6] = [
+    ("6.12", "c4t2"),
+    ("6.12", "s2c2t2n2"),
+    ("6.18", "c4t2"),
+    ("6.18", "s2c2t2n2"),
+    ("7.2", "c4t2"),
+    ("7.2", "s2c2t2n2"),
+];
+
+#[test]
+fn a_rule_that_is_wrong_is_noticed() {
+    let files = FILES.map(|(series, topology)| {
+        let machine = data().join("domains").join(series).join(topology).join("sched.json.gz");
+        let records = data().join("decisions").join(series).join(topology).join("lb.jsonl.gz");
+        (recording::read(&machine).unwrap(), decisions::read_lb(&records).unwrap())
+    });
+    let differing = |flip: fn(&mut BalanceRules)| -> u64 {
+        let one = |(machine, records): &(DomainsRecording, Vec<LbRecord>)| {
+            let mut kernel = *machine.kernel;
+            flip(&mut kernel.balance);
+            compare(machine, &kernel, records).unwrap().total().differing
+        };
+        files.iter().map(one).sum()
+    };
+    for (name, flip) in SEEN {
+        assert!(differing(*flip) > 0, "{name} could be wrong");
+    }
+    for (name, flip) in UNSEEN {
+        assert_eq!(differing(*flip), 0, "{name} is seen after all: move it to the others");
     }
 }
 

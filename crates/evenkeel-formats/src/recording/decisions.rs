@@ -7,19 +7,23 @@
 use super::{RecordingError, read_text};
 use evenkeel::ids::CpuId;
 use evenkeel::mask::CpuMask;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::path::{Component, Path, PathBuf};
 
 /// How much of a faulty line is shown.
 const SHOWN_CHARACTERS_MAX: usize = 96;
+/// Loads and utilisations are below this, so that sums over all CPUs do not overflow.
+const NUMBER_MAX: u64 = 1 << 40;
 
 /// One call of the balancing function.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LbRecord {
     /// The workload that ran.
-    #[serde(rename = "wl")]
+    #[serde(rename = "wl", default)]
     pub workload: String,
     /// When, microseconds since its start.
+    #[serde(default)]
     pub t_us: u64,
     /// The CPU that ran the code.
     pub on_cpu: u32,
@@ -35,8 +39,10 @@ pub struct LbRecord {
     /// Failures in a row before.
     pub nr_balance_failed: u32,
     /// The level's interval before, ms.
+    #[serde(default)]
     pub balance_interval: u64,
     /// The level's flags in the kernel's bits.
+    #[serde(default)]
     pub sd_flags: u64,
     /// One per search; empty: it was not this CPU's turn.
     pub attempts: Vec<Attempt>,
@@ -54,6 +60,7 @@ pub struct Attempt {
     /// The CPUs' numbers.
     pub rq: Vec<RqRow>,
     /// The tasks looked at.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub scan: Vec<Scanned>,
     /// What the statistics pass left.
     pub sds: RecordedSds,
@@ -64,9 +71,13 @@ pub struct Attempt {
     pub need_active: Option<u32>,
 }
 
+fn null_is_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Scanned>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
 /// One CPU: `nr_running`, runnable fair tasks, `load_avg`, `runnable_avg`, `util_avg`, `util_est`, `cpu_capacity`,
-/// `ttwu_pending`, `nr_numa_running`, `nr_preferred_running`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// `ttwu_pending`, `nr_numa_running`, `nr_preferred_running`. The last two are 0 where a record leaves them out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RqRow(
     /// `nr_running`
     pub u32,
@@ -90,13 +101,38 @@ pub struct RqRow(
     pub u32,
 );
 
+impl<'de> Deserialize<'de> for RqRow {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let numbers = Vec::<u64>::deserialize(from)?;
+        let expected = "a row of 10 numbers, or of 8 without the two of memory nodes";
+        let counts =
+            |i: usize| u32::try_from(numbers[i]).map_err(|_| D::Error::custom("a count beyond 2^32"));
+        match numbers.len() {
+            8 | 10 => {}
+            other => return Err(D::Error::invalid_length(other, &expected)),
+        }
+        let on_nodes = |i: usize| if numbers.len() == 10 { counts(i) } else { Ok(0) };
+        Ok(Self(
+            counts(0)?,
+            counts(1)?,
+            numbers[2],
+            numbers[3],
+            numbers[4],
+            numbers[5],
+            numbers[6],
+            counts(7)?,
+            on_nodes(8)?,
+            on_nodes(9)?,
+        ))
+    }
+}
+
 impl RqRow {
     /// Whether a kernel can show this: sums over all CPUs then do not overflow.
     fn is_possible(&self) -> bool {
-        const BOUND: u64 = 1 << 40;
         let numbers = [self.2, self.3, self.4, self.5, self.6];
         let counts = [self.0, self.1, self.8, self.9];
-        numbers.iter().all(|&number| number < BOUND)
+        numbers.iter().all(|&number| number < NUMBER_MAX)
             && counts.iter().all(|&count| count < 1 << 20)
             && self.6 > 0
     }
@@ -121,7 +157,8 @@ pub struct RecordedSds {
     pub local_stat: RecordedStats,
 }
 
-/// The kernel's `struct sg_lb_stats`.
+/// The kernel's `struct sg_lb_stats`. What a kernel does not have (a core in need before v6.12, numbers of memory nodes without
+/// NUMA balancing) is absent or null.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[allow(missing_docs, reason = "the kernel's names; see SgStats")]
 pub struct RecordedStats {
@@ -135,11 +172,16 @@ pub struct RecordedStats {
     pub idle_cpus: u32,
     pub group_weight: u32,
     pub group_type: String,
-    pub group_asym_packing: u32,
-    pub group_smt_balance: u32,
-    pub group_misfit_task_load: u64,
-    pub nr_numa_running: u32,
-    pub nr_preferred_running: u32,
+    #[serde(default)]
+    pub group_asym_packing: Option<u32>,
+    #[serde(default)]
+    pub group_smt_balance: Option<u32>,
+    #[serde(default)]
+    pub group_misfit_task_load: Option<u64>,
+    #[serde(default)]
+    pub nr_numa_running: Option<u32>,
+    #[serde(default)]
+    pub nr_preferred_running: Option<u32>,
 }
 
 /// What was decided.
@@ -232,6 +274,11 @@ pub fn parse_lb(text: &str, origin: &str) -> Result<Vec<LbRecord>, RecordingErro
             if let Some(cpu) = attempt.rq.iter().position(|row| !row.is_possible()) {
                 let place = format!("attempts[{index}].rq[{cpu}]");
                 let message = format!("{place}: expected numbers below 2^40 and a capacity of at least 1");
+                return Err(wrong(1, message));
+            }
+            let is_possible = |task: &Scanned| task.load < NUMBER_MAX && task.util < NUMBER_MAX;
+            if let Some(task) = attempt.scan.iter().position(|task| !is_possible(task)) {
+                let message = format!("attempts[{index}].scan[{task}]: expected numbers below 2^40");
                 return Err(wrong(1, message));
             }
         }

@@ -13,6 +13,7 @@
 //! * Whether affinities had left an imbalance in a group: it shows in its class.
 //! * Which task is running, pinned, cache hot, or ahead of others: only their number or the flags can be checked.
 //! * What other CPUs did after the decision: the source may have gained or lost a task before its tasks are looked at.
+//! * Which CPU has a task that is too big for it, and which CPU a pinned task has made the destination.
 //! * How the source's load ages when a task is taken from it; the next task's share depends on it by a little.
 //!
 //! What was inferred that way is counted ([`Report::inferred`]), so that it is clear how much was given away.
@@ -92,6 +93,10 @@ pub enum Inferred {
     StaleLoad,
     /// A task's estimated utilisation was higher than the present one, which is what the record holds.
     TaskEstimate,
+    /// The CPU balanced for does not take part any more: which other CPU of its group is the destination.
+    NewDestination,
+    /// Which CPU of a group has the task that is too big for it.
+    MisfitCpu,
     /// A task was refused that nothing of the record explains: it was delayed, or ahead of others of its queue.
     Ineligible,
 }

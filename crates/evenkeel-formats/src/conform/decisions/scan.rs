@@ -105,7 +105,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Looks for a task more, or tasks less, on one CPU of the source group, before or after the queue was chosen, that
+    /// Looks for a task more, or a task less, on one CPU of the source group, before or after the queue was chosen, that
     /// explains what was recorded; the source then.
     fn infer_queue(
         &self,
@@ -116,8 +116,10 @@ impl<'a> Scan<'a> {
         let span = &topo.groups[self.found.group?.index()].span;
         for cpu in span.iter().filter(|&cpu| state.cpus.contains(cpu)).collect::<Vec<_>>() {
             let before = state.rows[cpu.index()];
-            // One more woke up, or as few as one and as many as all were taken away.
-            let others = [before.nr_running + 1].into_iter().chain((0..before.nr_running).rev());
+            // One more woke up, or one was taken away; from the source itself also all but one, then nothing was scanned.
+            let emptied = (self.attempt.scan.is_empty() && src == Some(cpu)).then_some(1);
+            let others = [Some(before.nr_running + 1), before.nr_running.checked_sub(1), emptied];
+            let others = others.into_iter().flatten();
             for nr_running in others {
                 let not_fair = before.nr_running.saturating_sub(before.h_nr_queued);
                 let h_nr_queued = nr_running.saturating_sub(not_fair);
@@ -133,7 +135,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Replays the tasks one by one: the scan must end where the record ends, not before and not after.
-    fn replay(&mut self, check: &mut Check<'_>, state: &State<'_>, topo: &Domains) {
+    fn replay(&mut self, check: &mut Check<'_>, state: &mut State<'_>, topo: &Domains) {
         let tasks = &self.attempt.scan;
         for (number, task) in tasks.iter().enumerate() {
             if let Some(reason) = self.ends(state.idle) {
@@ -146,6 +148,7 @@ impl<'a> Scan<'a> {
                 // A pinned task has named another destination: from the start with that.
                 self.flags.remove(LbFlags::DST_PINNED);
                 self.loop_ = 0;
+                state.redirect(check, topo);
             }
             self.loop_ += 1;
             check.report.tasks += 1;
@@ -316,7 +319,11 @@ impl<'a> Scan<'a> {
 
 /// Whether the task is a kernel thread that belongs to the CPU it is on: `kworker/3:1`, `ksoftirqd/3`.
 fn is_per_cpu_kthread(task: &Scanned) -> bool {
-    let Some((_, cpu)) = task.comm.split_once('/') else { return false };
+    let Some((kind, cpu)) = task.comm.split_once('/') else { return false };
+    // The number of an interrupt's thread is that of the interrupt.
+    if kind == "irq" {
+        return false;
+    }
     let digits = cpu.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
     digits.parse() == Ok(task.src)
 }
@@ -332,8 +339,7 @@ fn compare_redo(
 ) {
     let mut cpus = state.cpus.clone();
     cpus.clear(src);
-    let group = &topo.groups[topo.domains[state.sd.index()].groups.index()];
-    let dst_grpmask = &topo.capacities[group.sgc.index()].balance_mask;
+    let dst_grpmask = state.dst_grpmask(topo);
     let follows = redo && !cpus.is_subset(dst_grpmask);
     if follows && next.is_none() && !state.idle_is_known {
         // A CPU of the local group has finished switching to idle, and it is its turn now.

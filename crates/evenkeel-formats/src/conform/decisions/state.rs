@@ -2,12 +2,12 @@
 use super::{Check, Checked, Inferred};
 use crate::recording::decisions::{Attempt, LbRecord, RecordedStats, parse_mask};
 use evenkeel::balance::env::{FbqType, IdleType, MigrationType};
-use evenkeel::balance::rules::{BalanceRules, EnergyAware, FairTasks};
+use evenkeel::balance::rules::{BalanceRules, EnergyAware, FairTasks, StandIns};
 use evenkeel::balance::stats::{Search, SgStats};
 use evenkeel::balance::view::CpuRow;
 use evenkeel::ids::{CpuId, DomainId, GroupId};
 use evenkeel::mask::CpuMask;
-use evenkeel::topology::Domains;
+use evenkeel::topology::{Domains, SdFlags};
 
 /// The CPUs' numbers, the candidates and the level.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(super) struct State<'a> {
     pub(super) idle: IdleType,
     /// Everything that `idle_cpu` depends on is in the record.
     pub(super) idle_is_known: bool,
+    /// Where a task too big for its CPU was looked at.
+    misfits: CpuMask,
 }
 
 /// What our search found.
@@ -47,7 +49,7 @@ impl<'r> State<'r> {
         if !check.same(Checked::Level, "the machine's CPUs", attempt.rq.len(), ncpus) || !known {
             return None;
         }
-        let level = topo.chain(dst_cpu).find(|sd| topo.domains[sd.index()].name == record.level);
+        let level = level_of(topo, dst_cpu, record);
         let idle = match record.idle.as_str() {
             "busy" => Some(IdleType::NotIdle),
             "idle" => Some(IdleType::Idle),
@@ -55,6 +57,10 @@ impl<'r> State<'r> {
             _ => None,
         };
         let cpus = parse_mask(&attempt.cpus, ncpus);
+        let dst_cpu = match &cpus {
+            Some(cpus) if !cpus.contains(dst_cpu) => destination(check, topo, level, cpus).unwrap_or(dst_cpu),
+            _ => dst_cpu,
+        };
         let (Some(sd), Some(idle), Some(cpus)) = (level, idle, cpus) else {
             check.same(Checked::Level, "level, idle type and mask", record.level.as_str(), "not known");
             return None;
@@ -62,8 +68,10 @@ impl<'r> State<'r> {
         let domain = &mut topo.domains[sd.index()];
         domain.nr_balance_failed = record.nr_balance_failed;
         check.same(Checked::Level, "imbalance_pct", record.imbalance_pct, domain.imbalance_pct);
-        let mut state =
-            Self { rules, rows: rows(topo, attempt), cpus, sd, dst_cpu, idle, idle_is_known: true };
+        let sources = attempt.scan.iter().map(|task| CpuId(task.src)).filter(|src| src.index() < ncpus);
+        let misfits = CpuMask::from_cpus(ncpus, sources);
+        let rows = rows(topo, attempt);
+        let mut state = Self { rules, rows, cpus, sd, dst_cpu, idle, idle_is_known: true, misfits };
         if idle == IdleType::NewlyIdle {
             // The previous task is still current.
             state.rows[dst_cpu.index()].idle = false;
@@ -83,6 +91,24 @@ impl<'r> State<'r> {
     fn group(&self, topo: &Domains, mask: &str) -> Option<GroupId> {
         let mask = parse_mask(mask, topo.cpus.len())?;
         topo.ring(topo.domains[self.sd.index()].groups).find(|group| *topo.groups[group.index()].span == mask)
+    }
+
+    /// The CPUs that may stand in for the destination of a pinned task.
+    pub(super) fn dst_grpmask<'a>(&self, topo: &'a Domains) -> &'a CpuMask {
+        let group = &topo.groups[topo.domains[self.sd.index()].groups.index()];
+        match self.rules.pass.stand_ins {
+            StandIns::GroupSpan => &group.span,
+            StandIns::BalanceMask => &topo.capacities[group.sgc.index()].balance_mask,
+        }
+    }
+
+    /// A pinned task has named another destination; which one is not recorded.
+    pub(super) fn redirect(&mut self, check: &mut Check<'_>, topo: &Domains) {
+        self.cpus.clear(self.dst_cpu);
+        if let Some(other) = self.dst_grpmask(topo).first_and(&self.cpus) {
+            check.inferred(Inferred::NewDestination);
+            self.dst_cpu = other;
+        }
     }
 
     /// Group capacities as sums of their CPUs' present ones.
@@ -115,11 +141,20 @@ impl<'r> State<'r> {
             sgc.imbalance = true;
             check.inferred(Inferred::ImbalanceFlag);
         }
-        let possible = 1..=1024 * u64::from(group.group_weight);
-        if stats.group_capacity != sgc.capacity && possible.contains(&stats.group_capacity) {
+        let present = sgc.capacity;
+        let possible = (present - present / 4).max(1)..=1024 * u64::from(group.group_weight);
+        if stats.group_capacity != present && possible.contains(&stats.group_capacity) {
             sgc.capacity = stats.group_capacity;
             check.inferred(Inferred::StaleCapacity);
+            if let [cpu] = cpus[..]
+                && cpu == self.dst_cpu
+                && group.group_weight == 1
+            {
+                // The pass has refreshed it before it looked at anything.
+                self.rows[cpu.index()].capacity = stats.group_capacity;
+            }
         }
+        self.infer_misfit(check, topo, &cpus, stats);
         let idle = cpus.iter().filter(|cpu| self.rows[cpu.index()].idle).count() as u32;
         if idle > stats.idle_cpus {
             check.inferred(Inferred::Switching);
@@ -153,6 +188,20 @@ impl<'r> State<'r> {
             let other = recorded[cpu.index()].0.saturating_sub(recorded[cpu.index()].1).min(not_fair);
             row.h_nr_queued -= other;
             not_fair -= other;
+        }
+    }
+
+    /// On a level of unequal CPUs: which CPU has the task that is too big for it. The first busy one, if nothing says more.
+    fn infer_misfit(&mut self, check: &mut Check<'_>, topo: &Domains, cpus: &[CpuId], stats: &RecordedStats) {
+        let unequal = topo.domains[self.sd.index()].flags.contains(SdFlags::ASYM_CPUCAPACITY);
+        let load = stats.group_misfit_task_load.unwrap_or(0);
+        if !unequal || load == 0 {
+            return;
+        }
+        let busy = |cpu: &&CpuId| self.rows[cpu.index()].h_nr_queued > 0;
+        if let Some(cpu) = cpus.iter().find(|cpu| self.misfits.contains(**cpu)).or(cpus.iter().find(busy)) {
+            self.rows[cpu.index()].misfit_task_load = load;
+            check.inferred(Inferred::MisfitCpu);
         }
     }
 
@@ -236,6 +285,30 @@ impl<'r> State<'r> {
     }
 }
 
+/// The level of a record: several between nodes may have its name, then it is the one whose CPUs are the first candidates.
+fn level_of(topo: &Domains, dst_cpu: CpuId, record: &LbRecord) -> Option<DomainId> {
+    let named = || topo.chain(dst_cpu).filter(|sd| topo.domains[sd.index()].name == record.level);
+    let cpus = record.attempts.first().and_then(|attempt| parse_mask(&attempt.cpus, topo.cpus.len()));
+    let spans = |sd: &DomainId| cpus.as_ref().is_some_and(|cpus| *cpus == *topo.domains[sd.index()].span);
+    let holds =
+        |sd: &DomainId| cpus.as_ref().is_some_and(|cpus| cpus.is_subset(&topo.domains[sd.index()].span));
+    named().find(spans).or_else(|| named().find(holds)).or_else(|| named().next())
+}
+
+/// The destination of a search from which the CPU balanced for is left out: another CPU of its group, which a pinned task
+/// has named. Which one the record does not say; the first that takes part.
+fn destination(
+    check: &mut Check<'_>,
+    topo: &Domains,
+    level: Option<DomainId>,
+    cpus: &CpuMask,
+) -> Option<CpuId> {
+    let group = topo.domains[level?.index()].groups;
+    let other = topo.groups[group.index()].span.first_and(cpus)?;
+    check.inferred(Inferred::NewDestination);
+    Some(other)
+}
+
 fn rows(topo: &Domains, attempt: &Attempt) -> Vec<CpuRow> {
     let row = |(cpu, row): (usize, &crate::recording::decisions::RqRow)| CpuRow {
         // Between its two counters being raised a CPU shows more fair tasks than tasks.
@@ -266,11 +339,18 @@ fn compare_stats(check: &mut Check<'_>, which: &str, recorded: &RecordedStats, c
     same("sum_h_nr_running", recorded.sum_h_nr_running.into(), computed.sum_h_nr_running.into());
     same("idle_cpus", recorded.idle_cpus.into(), computed.idle_cpus.into());
     same("group_weight", recorded.group_weight.into(), computed.group_weight.into());
-    same("asym_packing", recorded.group_asym_packing.into(), computed.group_asym_packing.into());
-    same("smt_balance", recorded.group_smt_balance.into(), computed.group_smt_balance.into());
-    same("misfit", recorded.group_misfit_task_load, computed.group_misfit_task_load);
-    same("nr_numa_running", recorded.nr_numa_running.into(), computed.nr_numa_running.into());
-    same("nr_preferred_running", recorded.nr_preferred_running.into(), computed.nr_preferred_running.into());
+    // What the record leaves out is not compared.
+    let flag = |recorded: Option<u32>| recorded.map(u64::from);
+    let optional = [
+        ("asym_packing", flag(recorded.group_asym_packing), computed.group_asym_packing.into()),
+        ("smt_balance", flag(recorded.group_smt_balance), computed.group_smt_balance.into()),
+        ("misfit", recorded.group_misfit_task_load, computed.group_misfit_task_load),
+        ("nr_numa_running", flag(recorded.nr_numa_running), computed.nr_numa_running.into()),
+        ("nr_preferred_running", flag(recorded.nr_preferred_running), computed.nr_preferred_running.into()),
+    ];
+    for (field, recorded, computed) in optional {
+        recorded.into_iter().for_each(|recorded| same(field, recorded, computed));
+    }
     let (recorded, computed) = (recorded.group_type.as_str(), computed.group_type.name());
     check.same(Checked::Search, &format!("{which} group_type"), recorded, computed);
 }
