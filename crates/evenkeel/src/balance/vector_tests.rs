@@ -1,5 +1,5 @@
 //! Vectors of spec 3 §17 as whole passes, with the loads they state; the decisions alone are in `tests/balance_*.rs`.
-use super::env::{IdleType, MigrationType};
+use super::env::{IdleType, LbFlags, MigrationType};
 use super::event::{BalanceEvent, PassOutcome, TaskVerdict};
 use super::migrate::Refusal;
 use super::tests::{Bench, caches};
@@ -237,6 +237,123 @@ fn one_task_leaves_an_imbalanced_group() {
         assert_eq!(bench.only_pass(0, package(kernel), IdleType::Idle), 1, "{}", kernel.build);
         assert_eq!(wanted(&bench), (MigrationType::Task, 1));
         assert_eq!(bench.verdicts(), [MOVED]);
+    }
+}
+
+/// V14 with another queue to turn to: the flags of the first search stay, the pass ends as one that moved.
+#[test]
+fn after_a_queue_of_pinned_tasks_the_next_one_gives() {
+    let mut bench = bench(&V6_12_117, &caches(1, 4), &[0, 3, 2, 0]);
+    for task in bench.tasks_of(1) {
+        bench.allow(task, "1");
+    }
+    load(&mut bench, 1, [3072, 1024, 3072]);
+    load(&mut bench, 2, [2048, 1024, 2048]);
+    assert_eq!(bench.only_pass(0, "MC", IdleType::Idle), 1);
+    let pinned = TaskVerdict::Refused(Refusal::Pinned);
+    assert_eq!(bench.verdicts(), [pinned, pinned, pinned, MOVED]);
+    let redo = |event: &BalanceEvent| matches!(event, BalanceEvent::Redo { without: CpuId(1), .. });
+    assert_eq!(bench.sched.observer.0.iter().filter(|event| redo(event)).count(), 1);
+    let Some(BalanceEvent::PassEnd { flags, outcome, .. }) = bench.sched.observer.0.last() else {
+        panic!("a pass ends")
+    };
+    assert_eq!((*flags, *outcome), (LbFlags::SOME_PINNED, PassOutcome::Moved));
+    let counters = bench.domain(0, "MC").stats.lb[1];
+    assert_eq!((counters.count, counters.imbalance_task, counters.gained), (1, 2, 1));
+    assert_eq!((counters.failed, counters.balanced, counters.nobusyg), (0, 0, 0));
+}
+
+/// Spec 3 §3.2-8.3: counter and next break go on after the lock was released; the round that breaks looks at no task.
+#[test]
+fn a_scan_goes_on_after_its_breaks() {
+    let mut bench = bench(&V6_12_117, &caches(2, 4), &[0, 0, 0, 0, 12, 0, 0, 0]);
+    for task in bench.tasks_of(4) {
+        bench.allow(task, "4");
+    }
+    bench.sched.kernel.tunables.nr_migrate_break = 4;
+    assert_eq!(bench.only_pass(0, "PKG", IdleType::Idle), 0);
+    // Rounds 1-4, break at 5, 6-8, break at 9, 10-12; 13 is more than the twelve tasks there are.
+    let steps: Vec<bool> = (bench.sched.observer.0.iter())
+        .filter_map(|event| match event {
+            BalanceEvent::Task { .. } => Some(true),
+            BalanceEvent::Break { .. } => Some(false),
+            _ => None,
+        })
+        .collect();
+    let expected = [[true; 4].as_slice(), &[false, true, true, true], &[false, true, true, true]].concat();
+    assert_eq!(steps, expected);
+    // Of more tasks than nr_migrate the rest is not looked at.
+    bench.sched.kernel.tunables.nr_migrate = 6;
+    bench.only_pass(0, "PKG", IdleType::Idle);
+    assert_eq!(bench.verdicts().len(), 5);
+}
+
+/// Spec 3 §3.2, consequences: a pass that is another CPU's counts as balanced, forgets failures, clears the mark of the group
+/// above, and doubles the interval up to its longest.
+#[test]
+fn a_pass_that_is_another_cpus_counts_as_balanced() {
+    let mut bench = bench(&V6_12_117, &caches(2, 4), &[0; 8]);
+    let mut intervals = Vec::new();
+    for _ in 0..3 {
+        let above = bench.domain(1, "PKG").groups;
+        let sgc = bench.sched.topo.groups[above.index()].sgc;
+        bench.sched.topo.capacities[sgc.index()].imbalance = true;
+        bench.domain(1, "MC").nr_balance_failed = 2;
+        assert_eq!(bench.only_pass(1, "PKG", IdleType::Idle), 0);
+        assert_eq!(bench.outcome(), PassOutcome::NotOurTurn, "CPU 0 is the first idle one of its group");
+        intervals.push(bench.domain(1, "PKG").balance_interval);
+        // Each CPU is alone in its group of the level below, so that is always its turn.
+        bench.only_pass(1, "MC", IdleType::Idle);
+        assert_eq!(bench.outcome(), PassOutcome::NoSrcGroup);
+        assert!(!bench.sched.topo.capacities[sgc.index()].imbalance);
+        assert_eq!(bench.domain(1, "MC").nr_balance_failed, 0);
+    }
+    assert_eq!(intervals, [16, 16, 16], "from 8 to 16, which is the longest");
+    let counters = bench.domain(1, "PKG").stats.lb[1];
+    assert_eq!((counters.count, counters.balanced, counters.nobusyg), (3, 3, 0));
+}
+
+/// Spec 3 §3.2: new-idle passes never raise the count of failures, but any that finds nothing forgets it; and only the oldest
+/// kernel lengthens the interval for them.
+#[test]
+fn new_idle_passes_forget_failures() {
+    for (kernel, interval) in [(&V4_19_0, 8), (&V5_15_0, 4), (&V6_12_117, 4), (&V7_2_13, 4)] {
+        let mut bench = bench(kernel, &caches(1, 4), &[0; 4]);
+        bench.domain(0, "MC").nr_balance_failed = 3;
+        bench.only_pass(0, "MC", IdleType::NewlyIdle);
+        let domain = bench.domain(0, "MC");
+        assert_eq!((domain.nr_balance_failed, domain.balance_interval), (0, interval), "{}", kernel.build);
+    }
+}
+
+/// Spec 3 §2.3: whether costs decayed is that of the highest level visited, in older kernels that of any level.
+#[test]
+fn the_cost_of_idle_balancing_is_summed_up_when_a_level_decays() {
+    for (kernel, summed) in [(&V5_15_0, true), (&V6_12_117, false)] {
+        let mut bench = bench(kernel, &caches(2, 4), &[0; 8]);
+        bench.advance(2000 * MS);
+        let now = bench.sched.jiffies();
+        for (level, last) in [("MC", now - 251), (package(kernel), now)] {
+            let domain = bench.domain(0, level);
+            (domain.max_newidle_lb_cost, domain.last_decay_max_lb_cost) = (400 * US, last);
+        }
+        bench.sched.rqs[0].max_idle_balance_cost = 9;
+        bench.sched.sched_balance_domains(CpuId(0), CpuId(0), IdleType::Idle);
+        let expected = if summed { 400 * US * 253 / 256 + 400 * US } else { 9 };
+        assert_eq!(bench.sched.rqs[0].max_idle_balance_cost, expected, "{}", kernel.build);
+    }
+}
+
+/// Spec 1 §1.1: kernels that note when the next decay is due are due at once, others after a second.
+#[test]
+fn the_first_decay_of_costs_is_due_at_once_or_in_a_second() {
+    for (kernel, decays) in [(&V4_19_0, true), (&V5_15_0, true), (&V6_1_192, false), (&V6_12_117, false)] {
+        let mut bench = Bench::of(kernel, &caches(1, 4), CostModel::ZERO);
+        bench.advance(8 * MS);
+        bench.sched.rqs[0].max_idle_balance_cost = 9;
+        bench.sched.sched_balance_domains(CpuId(0), CpuId(0), IdleType::Idle);
+        let summed = bench.sched.rqs[0].max_idle_balance_cost != 9;
+        assert_eq!(summed, decays, "{}", kernel.build);
     }
 }
 

@@ -13,6 +13,7 @@ use super::build::Draft;
 use super::domain::{Domain, DomainStats, SdFlags};
 use super::rules::{LevelWeight, ReclaimDistance, RelaxDomainLevel};
 use super::spans::SpanId;
+use crate::balance::rules::CostDecay;
 use crate::ids::{CpuId, DomainId, GroupId};
 use alloc::sync::Arc;
 
@@ -101,6 +102,11 @@ impl Draft<'_> {
             // Not the final span: a level narrower than the one below is widened after this.
             LevelWeight::Span => self.spans.weight(self.clipped[&entry.masks[cpu.index()]]),
         });
+        // Kernels that note when the next decay is due start with "now", others with a second from now (spec 1 §1.1).
+        let first_decay = match self.host.kernel.balance.periodic.cost_decay {
+            CostDecay::EverySecond => self.host.jiffies.wrapping_sub(u64::from(self.host.kernel.hz)),
+            CostDecay::SinceLastChange => self.host.jiffies,
+        };
         Domain {
             cpu,
             parent: None,
@@ -124,7 +130,7 @@ impl Draft<'_> {
             nr_balance_failed: 0,
             nohz_idle: false,
             max_newidle_lb_cost: 0,
-            last_decay_max_lb_cost: self.host.jiffies,
+            last_decay_max_lb_cost: first_decay,
             avg_scan_cost: 0,
             newidle_call: 512,
             newidle_success: 256,
