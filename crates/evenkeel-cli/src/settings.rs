@@ -79,6 +79,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
         cfs(s)?.wakeup_granularity_normalized_ns = time;
         Ok(())
     }),
+    setting("idle_min_granularity_ns", "TIME", "classic CFS: the shortest slice of idle-policy tasks among others; not scaled", |s, v| {
+        let time = up_to(time(v)?, SEC)?;
+        let build = s.kernel.build;
+        match &mut cfs(s)?.idle_min_granularity_ns {
+            Some(floor) if time >= 100_000 => *floor = time,
+            Some(_) => return Err(String::from("expected at least 100us")),
+            None => return Err(format!("{build} does not have it")),
+        }
+        Ok(())
+    }),
+    setting("child_runs_first", "on | off", "classic CFS: a new task runs before its creator", |s, v| {
+        cfs(s)?.child_runs_first = switch(v)?;
+        Ok(())
+    }),
     setting("tunable_scaling", "none | log | linear", "how slices grow with the number of CPUs", |s, v| {
         s.kernel.tunables.scaling = match v {
             "none" => TunableScaling::None,
@@ -90,6 +104,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     }),
     setting("cfs_bandwidth_slice_us", "N", "what a CPU draws at a time from a group's limit of CPU time, microseconds", |s, v| {
         s.kernel.tunables.cfs_bandwidth_slice_ns = number(v, 1, 1_000_000)? * US;
+        Ok(())
+    }),
+    setting("clock_skip", "on | off", "after a preempting wake-up, interrupt delay is charged to who comes, as kernels do", |s, v| {
+        s.kernel.queues.skips_clock_updates = switch(v)?;
         Ok(())
     }),
     setting("hz", "100 | 250 | 300 | 1000", "ticks a second", |s, v| {
@@ -240,7 +258,8 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::START_DEBIT)
     .union(Features::LAST_BUDDY)
     .union(Features::ALT_PERIOD)
-    .union(Features::BASE_SLICE);
+    .union(Features::BASE_SLICE)
+    .union(Features::UTIL_EST_FASTUP);
 
 const FEATURE_PREFIX: &str = "features.";
 
@@ -280,7 +299,7 @@ fn feature(kernel: &mut Kernel, name: &str, value: &str) -> Result<(), String> {
     if !kernel.features_known.contains(feature) {
         return Err(format!("{} does not have this feature", kernel.build));
     }
-    if !FEATURES.contains(feature) {
+    if !FEATURES.contains(feature) || kernel.features_refused().contains(feature) {
         return Err(String::from("what this feature switches is not modelled"));
     }
     kernel.features.set(feature, on);

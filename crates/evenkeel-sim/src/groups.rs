@@ -5,6 +5,7 @@
 use crate::error::{Blame, SimError};
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::TgId;
+use evenkeel::kernel::Kernel;
 use evenkeel::workload::{
     Attributes, Bandwidth, Change, GroupSettings, Op, Origin, TaskSpec, Workload, group_path,
 };
@@ -139,6 +140,20 @@ impl Groups {
             return Err(blame.invalid(origin, "the root group has no settings"));
         }
         self.clone().apply(group, settings, blame, origin)
+    }
+
+    /// Whether the kernel has all kinds of groups that are asked for.
+    pub(crate) fn check_kernel(&self, workload: &Workload, kernel: &Kernel) -> Result<(), SimError> {
+        let idle = workload.groups.iter().find(|spec| spec.settings.idle == Some(true));
+        match idle.filter(|_| !kernel.queues.idle_groups) {
+            Some(spec) => {
+                let blame = Blame { workload, task: "(groups)" };
+                let what =
+                    format!("`{}` is of the idle kind, which {} does not have", spec.path, kernel.build);
+                Err(blame.invalid(spec.origin, what))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether CPU time is ever limited.

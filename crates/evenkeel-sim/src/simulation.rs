@@ -169,6 +169,7 @@ impl<O: Observer> Simulation<O> {
         if kernel.queues.bandwidth.leftovers == Leftovers::Expire {
             Groups::check_no_burst(workload, kernel.build)?;
         }
+        groups.check_kernel(workload, kernel)?;
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
         let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
         for group in &groups.all[1..] {

@@ -31,8 +31,8 @@ fn bandwidth(rng: &mut Rng, bursts: bool) -> Option<Bandwidth> {
 }
 
 /// Two declared groups; the others are made because tasks name them.
-fn groups(rng: &mut Rng, bursts: bool) -> Vec<GroupSpec> {
-    let idle = GroupSettings { idle: Some(true), ..GroupSettings::default() };
+fn groups(rng: &mut Rng, bursts: bool, idle: bool) -> Vec<GroupSpec> {
+    let idle = GroupSettings { idle: Some(idle), ..GroupSettings::default() };
     let weighted = GroupSettings { share: share(rng), bandwidth: bandwidth(rng, bursts), idle: None };
     let limited = GroupSettings { bandwidth: bandwidth(rng, bursts), ..GroupSettings::default() };
     [("/idle", idle), ("/a/b", weighted), ("/a", limited)]
@@ -98,7 +98,7 @@ fn op(rng: &mut Rng, ncpus: u32) -> Op {
     }
 }
 
-fn workload(rng: &mut Rng, ncpus: u32, bursts: bool) -> Workload {
+fn workload(rng: &mut Rng, ncpus: u32, bursts: bool, idle: bool) -> Workload {
     let object = |name: &str, kind| Object { name: name.into(), kind };
     let objects = vec![
         object("sem", ObjectKind::Semaphore { initial: 1 }),
@@ -155,7 +155,7 @@ fn workload(rng: &mut Rng, ncpus: u32, bursts: bool) -> Workload {
         origin: None,
     });
     timeline.extend(changes);
-    let groups = groups(rng, bursts);
+    let groups = groups(rng, bursts, idle);
     let autogroup = rng.below(4) == 0;
     Workload { name: "random".into(), tasks, objects, timeline, groups, autogroup, ..Workload::default() }
 }
@@ -168,7 +168,7 @@ fn run(case: u64, check: bool) -> String {
     let runs: Vec<_> = ALL.into_iter().filter(|kernel| kernel.runs).collect();
     let kernel = if case.is_multiple_of(2) { DEFAULT } else { runs[(case / 2) as usize % runs.len()] };
     let bursts = kernel.queues.bandwidth.leftovers == Leftovers::Kept;
-    let workload = workload(&mut rng, machine.nr_cpus() as u32, bursts);
+    let workload = workload(&mut rng, machine.nr_cpus() as u32, bursts, kernel.queues.idle_groups);
     let mut sim = Simulation::new(&machine, kernel, &workload, params, Digest::default()).unwrap();
     while sim.now() < 150 * MS && sim.step().unwrap() {
         if check {

@@ -100,6 +100,20 @@ fn groups_get_their_shares_within_two_percent_on_1_4_and_16_cpus() {
 }
 
 #[test]
+fn a_kernel_without_groups_of_the_idle_kind_refuses_them() {
+    // Spec 2 §1.1: `cpu.idle` came after v4.19.
+    let settings = GroupSettings { idle: Some(true), ..GroupSettings::default() };
+    let groups = vec![GroupSpec { path: "/a".into(), settings, origin: None }];
+    let tasks = vec![spinner("t", 1, Attributes::default())];
+    let workload = Workload { tasks, groups, ..Workload::default() };
+    let machine = Machine::regular(1, 1, 1, 1, false);
+    let new = |kernel| Simulation::new(&machine, kernel, &workload, SimParams::default(), Silent);
+    let error = new(&kernels::V4_19_0).unwrap_err().to_string();
+    assert_eq!(error, "task `(groups)`: `/a` is of the idle kind, which v4.19.0 does not have");
+    assert!(kernels::ALL[1..].iter().all(|kernel| new(kernel).is_ok()));
+}
+
+#[test]
 fn where_the_kernel_places_the_tasks_shares_are_as_exact_as_the_balance_of_load() {
     // CPUs may differ by what balancing tolerates (117 %), and a group that has its tasks on less loaded CPUs gains.
     for ncpus in [4, 16] {

@@ -94,13 +94,9 @@ impl<O: Observer> Sched<O> {
         nice: i32,
         slice: Ns,
     ) {
-        let effective_prio = |policy: FairPolicy, nice: i32| match policy {
-            FairPolicy::Idle => 139,
-            FairPolicy::Normal | FairPolicy::Batch => 120 + nice,
-        };
         let attributes_before = self.attributes(task);
-        let before = effective_prio(self.tasks[task].policy, self.tasks[task].nice);
-        let after = effective_prio(policy, nice);
+        // Whatever its policy, a fair task's priority is its nice value.
+        let (before, after) = (self.tasks[task].nice, nice);
         if matches!(self.tasks[task].state, TaskState::New | TaskState::Dead) {
             self.apply_attributes(task, policy, nice, slice);
             return;

@@ -8,10 +8,10 @@ use crate::bandwidth::QueueBandwidth;
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::list::TaskList;
 use crate::pelt::SchedAvg;
-use crate::queue_rules::VirtualTime;
+use crate::queue_rules::{MeanReference, VirtualTime};
 use crate::time::{Jiffies, Ns};
 use crate::timeline::Timeline;
-use crate::weight::{LoadWeight, scale_load_down};
+use crate::weight::LoadWeight;
 
 /// What competes for a CPU on one queue.
 #[derive(Clone, Debug)]
@@ -88,8 +88,9 @@ impl Entity {
 
     /// The weight in table units.
     #[inline]
+    #[expect(clippy::misnamed_getters, reason = "the full-resolution weight has another name")]
     pub fn weight(&self) -> u64 {
-        scale_load_down(self.load.weight)
+        self.load.scaled
     }
 }
 
@@ -145,6 +146,8 @@ pub struct CfsRq {
     pub skip: Option<SeId>,
     /// What virtual time is here.
     pub virtual_time: VirtualTime,
+    /// When its reference point moves.
+    pub mean_reference: MeanReference,
     /// Reference point of virtual time; classic CFS: the smallest virtual runtime so far (`min_vruntime`).
     pub zero_vruntime: u64,
     /// Sum over the waiting entities of `(vruntime - zero_vruntime) * weight`.
@@ -194,6 +197,7 @@ impl CfsRq {
             last: None,
             skip: None,
             virtual_time: VirtualTime::default(),
+            mean_reference: MeanReference::WhenComputed,
             zero_vruntime: (1u64 << 20).wrapping_neg(),
             avg_vruntime: 0,
             avg_load: 0,

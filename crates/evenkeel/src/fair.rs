@@ -14,7 +14,7 @@ use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
 use crate::pick::cfs::wakeup_preempt_entity;
 use crate::pick::eevdf::PickMode;
-use crate::queue_rules::{UtilEstUpdate, WakeupPreemption};
+use crate::queue_rules::{DelayedEstimate, Resched, UtilEstUpdate, VirtualTime, WakeupPreemption};
 use crate::sched::Sched;
 use crate::task::OnRq;
 use crate::timeline::vtime_before;
@@ -70,10 +70,15 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// The smallest slice of a queue's entities, which a group's entity takes over. Not needed at the root.
+    /// The smallest slice of a queue's entities, which its group's entity takes over.
     fn min_slice(&self, id: QueueId) -> Option<u64> {
+        self.queues[id.index()].owner?;
+        self.min_slice_of_any(id)
+    }
+
+    /// The same, also of a root queue.
+    fn min_slice_of_any(&self, id: QueueId) -> Option<u64> {
         let queue = &self.queues[id.index()];
-        queue.owner?;
         let waiting = queue.timeline.entries().iter().map(|waiting| waiting.se);
         let curr = queue.queued_curr(&self.entities).map(|(se, _)| se);
         waiting.chain(curr).map(|se| self.entities[se.index()].slice).min()
@@ -86,7 +91,14 @@ impl<O: Observer> Sched<O> {
         }
         let p = &self.tasks[task];
         let mut counts = self.counts_of(task);
-        if !(counts.delayed != 0 && (p.on_rq == OnRq::Migrating || flags.contains(Enqueue::RESTORE))) {
+        let uncounted = counts.delayed != 0
+            && match self.rules.queues.delayed_estimate {
+                DelayedEstimate::AloneWhenMoved => {
+                    p.on_rq == OnRq::Migrating || flags.contains(Enqueue::RESTORE)
+                }
+                DelayedEstimate::NeverCounted => !flags.contains(Enqueue::DELAYED),
+            };
+        if !uncounted {
             self.util_est_enqueue(cpu, task);
         }
         if flags.contains(Enqueue::DELAYED) {
@@ -191,7 +203,12 @@ impl<O: Observer> Sched<O> {
             self.dequeue_throttled_task(task);
             return true;
         }
-        if !(delayed && (migrating || flags.contains(Dequeue::SAVE))) {
+        let uncounted = delayed
+            && match self.rules.queues.delayed_estimate {
+                DelayedEstimate::AloneWhenMoved => migrating || flags.contains(Dequeue::SAVE),
+                DelayedEstimate::NeverCounted => true,
+            };
+        if !uncounted {
             self.util_est_dequeue(cpu, task);
         }
         let se = self.tasks[task].se;
@@ -246,7 +263,8 @@ impl<O: Observer> Sched<O> {
                 if se == first {
                     return false;
                 }
-                slice = self.min_slice(id);
+                // It takes over the smallest slice of the queue it is on itself, not of its own: so it is.
+                slice = self.min_slice_of_any(id);
                 break;
             }
             self.sub_counts(se, &mut counts);
@@ -417,11 +435,12 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// The fair part of the tick: account, age, and notice that a slice is used up.
-    pub(crate) fn task_tick_fair(&mut self, task: TaskId) {
+    /// The fair part of the tick, or of the timer that ends slices (`by_timer`): account, age, and notice that a slice is
+    /// used up.
+    pub(crate) fn task_tick_fair(&mut self, task: TaskId, by_timer: bool) {
         let mut level = Some(self.tasks[task].se);
         while let Some(se) = level {
-            self.entity_tick(se);
+            self.entity_tick(se, by_timer);
             level = self.entities[se.index()].parent;
         }
     }
@@ -444,8 +463,22 @@ impl<O: Observer> Sched<O> {
 
     /// `task` has become runnable on `cpu`: should it run instead of what runs there? (spec 2 §6.7, spec 4 §10)
     ///
-    /// `from` is the CPU that executes this, `fork` whether the task is new.
+    /// `from` is the CPU that executes this, `fork` whether the task is new. If the CPU is to reschedule now, it may not look
+    /// at the clock again for that (spec 2 §4.5).
     pub(crate) fn wakeup_preempt(&mut self, cpu: CpuId, task: TaskId, from: CpuId, fork: bool) {
+        self.wakeup_preempt_fair(cpu, task, from, fork);
+        if !self.rules.queues.skips_clock_updates {
+            return;
+        }
+        let rq = &mut self.rqs[cpu.index()];
+        // A lazy request does not count; the idle task is always asked at once.
+        let at_once = rq.curr.is_none() || self.rules.queues.resched == Resched::AtOnce;
+        if rq.need_resched && at_once && rq.curr.is_none_or(|curr| self.tasks[curr].on_rq == OnRq::Queued) {
+            rq.skips_clock_update = true;
+        }
+    }
+
+    fn wakeup_preempt_fair(&mut self, cpu: CpuId, task: TaskId, from: CpuId, fork: bool) {
         let Some(curr) = self.rqs[cpu.index()].curr else {
             if !self.rqs[cpu.index()].stopper_running {
                 self.resched_curr(from, cpu);
@@ -460,9 +493,14 @@ impl<O: Observer> Sched<O> {
         if self.tasks[task].throttled {
             return;
         }
+        let crowded = || {
+            let queue = &self.queues[self.entities[self.tasks[curr].se.index()].cfs_rq.index()];
+            rules.queues.virtual_time != VirtualTime::Minimum || queue.nr_running >= rules.cfs.nr_latency
+        };
         if rules.features.contains(Features::NEXT_BUDDY)
             && !fork
             && !self.entities[wakee.index()].sched_delayed
+            && crowded()
         {
             self.set_next_buddy(wakee);
         }
@@ -592,8 +630,8 @@ impl<O: Observer> Sched<O> {
             if picked == pse {
                 if short {
                     self.entities[se.index()].cancel_protect_slice(&rules);
+                    self.clear_buddies(se);
                 }
-                self.clear_buddies(se);
                 return true;
             }
             break;

@@ -14,12 +14,13 @@ use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
 use crate::pelt::{LOAD_AVG_MAX, MIN_DIVIDER};
 use crate::pick::rules::Rules;
-use crate::queue_rules::{LoadTracking, Removal};
+use crate::queue_rules::{LoadTracking, Removal, RunQueueRules, TgLoadUpdate, WeightFloor};
+use crate::rq::Rq;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
 use crate::time::MS;
 use crate::tune::Changed;
-use crate::weight::{LoadWeight, NICE_0_LOAD, NICE_0_SHIFT, scale_load_down};
+use crate::weight::{LoadWeight, NICE_0_LOAD, NICE_0_SHIFT};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -79,7 +80,7 @@ fn clamp_shares(shares: u64) -> u64 {
 }
 
 /// The weight of the entity that represents a queue: the group's shares times the queue's part of the group's load
-/// (spec 2 §14.2). All but `queue_load_avg`, `tg_load_avg` and `contrib` are full resolution.
+/// (spec 2 §14.2). `shares` and the result are full resolution, all else is in table units.
 pub fn calc_group_shares(
     shares: u64,
     queue_weight: u64,
@@ -87,7 +88,7 @@ pub fn calc_group_shares(
     tg_load_avg: u64,
     contrib: u64,
 ) -> u64 {
-    let load = scale_load_down(queue_weight).max(queue_load_avg);
+    let load = queue_weight.max(queue_load_avg);
     let total = tg_load_avg.wrapping_sub(contrib).wrapping_add(load);
     let part = shares * load;
     let part = part.checked_div(total).unwrap_or(part);
@@ -97,9 +98,9 @@ pub fn calc_group_shares(
 
 /// The part of an entity's weight with which it counts as runnable: that of its queue's load which is not asleep
 /// (spec 2 §14.2).
-fn calc_group_runnable(queue: &CfsRq, shares: u64) -> u64 {
-    let load = queue.avg.load_avg.max(scale_load_down(queue.load_weight));
-    let runnable = queue.avg.runnable_avg.max(scale_load_down(queue.runnable_weight));
+fn calc_group_runnable(queue: &CfsRq, shares: u64, floor: WeightFloor) -> u64 {
+    let load = queue.avg.load_avg.max(floor.scale_load_down(queue.load_weight));
+    let runnable = queue.avg.runnable_avg.max(floor.scale_load_down(queue.runnable_weight));
     let part = runnable * shares;
     part.checked_div(load).unwrap_or(part).clamp(2, shares.max(2))
 }
@@ -115,12 +116,13 @@ impl<O: Observer> Sched<O> {
             let queue = QueueId::from_index(self.queues.len());
             let se = SeId::from_index(self.entities.len());
             let depth = parent_se.map_or(0, |parent| self.entities[parent.index()].depth + 1);
-            let virtual_time = self.rules.queues.virtual_time;
+            let RunQueueRules { virtual_time, mean_reference, .. } = self.rules.queues;
             self.queues.push(CfsRq {
                 group,
                 owner: Some(se),
                 idle,
                 virtual_time,
+                mean_reference,
                 ..CfsRq::new(CpuId(cpu as u32))
             });
             self.entities.push(Entity {
@@ -185,22 +187,24 @@ impl<O: Observer> Sched<O> {
             return;
         }
         let tg = &self.groups[queue.group.index()];
+        let floor = self.rules.queues.weight_floor;
         let weight = calc_group_shares(
             tg.shares,
-            queue.load_weight,
+            floor.scale_load_down(queue.load_weight),
             queue.avg.load_avg,
             tg.load_avg,
             queue.tg_load_avg_contrib,
         );
         let runnable_weight = match self.rules.queues.load_tracking {
             LoadTracking::SlowedTime => None,
-            LoadTracking::ScaledContributions => Some(calc_group_runnable(queue, weight)),
+            LoadTracking::ScaledContributions => Some(calc_group_runnable(queue, weight, floor)),
         };
         let entity = &self.entities[se.index()];
-        let changed = entity.load.weight != weight
+        let changed = self.rules.queues.reweights_unchanged
+            || entity.load.weight != weight
             || runnable_weight.is_some_and(|weight| weight != entity.runnable_weight);
         if changed {
-            self.reweight_entity(se, LoadWeight::computed(weight), runnable_weight);
+            self.reweight_entity(se, LoadWeight::computed_with(weight, floor), runnable_weight);
         }
     }
 
@@ -229,7 +233,8 @@ impl<O: Observer> Sched<O> {
         let divider = entity.avg.divider();
         entity.avg.load_avg = entity.weight() * entity.avg.load_sum / divider;
         if rules.queues.load_tracking == LoadTracking::ScaledContributions {
-            let runnable = scale_load_down(entity.runnable_load_weight()) * entity.avg.runnable_sum;
+            let weight = rules.queues.weight_floor.scale_load_down(entity.runnable_load_weight());
+            let runnable = weight * entity.avg.runnable_sum;
             entity.avg.runnable_avg = runnable / divider;
         }
         if attached {
@@ -241,11 +246,21 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Tells the group how much load the queue has; not for small changes, and in newer kernels at most once a
-    /// millisecond.
+    /// millisecond (spec 2 §9.7).
     pub(crate) fn update_tg_load_avg(&mut self, queue: QueueId) {
         let queue = &mut self.queues[queue.index()];
-        let early = self.rules.queues.tg_load_limited_to_ms && self.now - queue.last_update_tg_load_avg < MS;
-        if queue.owner.is_none() || early {
+        let Rq { active, clock, .. } = self.rqs[queue.cpu.index()];
+        let now = match self.rules.queues.tg_load_update {
+            TgLoadUpdate::AtOnce | TgLoadUpdate::EachMs => self.now,
+            TgLoadUpdate::EachMsOfQueueClock => clock,
+        };
+        let waits = match self.rules.queues.tg_load_update {
+            TgLoadUpdate::AtOnce => false,
+            TgLoadUpdate::EachMs | TgLoadUpdate::EachMsOfQueueClock => {
+                !active || now - queue.last_update_tg_load_avg < MS
+            }
+        };
+        if queue.owner.is_none() || waits {
             return;
         }
         let contrib = queue.tg_load_avg_contrib;
@@ -254,7 +269,19 @@ impl<O: Observer> Sched<O> {
             let tg = &mut self.groups[queue.group.index()];
             tg.load_avg = tg.load_avg.wrapping_add(delta as u64);
             queue.tg_load_avg_contrib = queue.avg.load_avg;
-            queue.last_update_tg_load_avg = self.now;
+            queue.last_update_tg_load_avg = now;
+        }
+    }
+
+    /// A CPU has gone offline. Where its queues tell their groups nothing any more, these forget what they were told.
+    pub(crate) fn forget_tg_load_of(&mut self, cpu: CpuId) {
+        if self.rules.queues.tg_load_update == TgLoadUpdate::AtOnce {
+            return;
+        }
+        for queue in self.queues.iter_mut().filter(|queue| queue.cpu == cpu) {
+            let contrib = core::mem::take(&mut queue.tg_load_avg_contrib);
+            let tg = &mut self.groups[queue.group.index()];
+            tg.load_avg = tg.load_avg.wrapping_sub(contrib);
         }
     }
 
@@ -279,7 +306,9 @@ impl<O: Observer> Sched<O> {
         if self.rules.queues.load_tracking == LoadTracking::SlowedTime {
             queue.follow_runnable(entity, child_avg.runnable_avg, &self.rules);
         }
-        queue.follow_load(entity, jump, child_avg.load_sum, child_weight, &self.rules);
+        let capacity = self.rqs[queue.cpu.index()].arch_capacity;
+        let jump = Jump { runnable_sum: jump, child_load_sum: child_avg.load_sum, child_weight };
+        queue.follow_load(entity, jump, capacity, &self.rules);
         true
     }
 
@@ -397,6 +426,17 @@ impl Removal {
     }
 }
 
+/// What has changed below a group's entity.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    /// By how much the sum of runnable time jumped.
+    runnable_sum: i64,
+    /// The load sum of the group's queue.
+    child_load_sum: u64,
+    /// Its full-resolution weight.
+    child_weight: u64,
+}
+
 impl CfsRq {
     /// The group entity's utilisation becomes that of its queue; this queue's changes by the same.
     fn follow_util(&mut self, entity: &mut Entity, util_avg: u64, rules: &Rules) {
@@ -421,7 +461,10 @@ impl CfsRq {
         }
         let divider = propagation_divider(self, rules);
         let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
-        let runnable_sum = runnable_avg * divider;
+        let runnable_sum = match rules.queues.cuts_propagated_runnable {
+            true => u64::from((runnable_avg * divider) as u32),
+            false => runnable_avg * divider,
+        };
         let delta_sum = runnable_sum as i64 - entity.avg.runnable_sum as i64;
         entity.avg.runnable_avg = runnable_avg;
         entity.avg.runnable_sum = runnable_sum;
@@ -431,14 +474,8 @@ impl CfsRq {
     }
 
     /// The group entity's runnable time follows a jump of its queue's, as far as that can be told.
-    fn follow_load(
-        &mut self,
-        entity: &mut Entity,
-        jump: i64,
-        child_load_sum: u64,
-        child_weight: u64,
-        rules: &Rules,
-    ) {
+    fn follow_load(&mut self, entity: &mut Entity, jump: Jump, capacity: u64, rules: &Rules) {
+        let Jump { runnable_sum: jump, child_load_sum, child_weight } = jump;
         if jump == 0 {
             return;
         }
@@ -448,14 +485,17 @@ impl CfsRq {
             (jump as u64 + entity.avg.load_sum).min(divider)
         } else {
             // It got less: not more than what is left per unit of weight.
-            let left = match scale_load_down(child_weight) {
+            let left = match rules.queues.weight_floor.scale_load_down(child_weight) {
                 0 => 0,
                 weight => child_load_sum / weight,
             };
             entity.avg.load_sum.min(left)
         };
         // Whatever ran was runnable.
-        let sum = sum.max(u64::from(entity.avg.util_sum >> 10));
+        let sum = sum.max(match rules.queues.load_tracking {
+            LoadTracking::SlowedTime => u64::from(entity.avg.util_sum >> 10),
+            LoadTracking::ScaledContributions => u64::from(entity.avg.util_sum) / capacity,
+        });
         let weight = entity.weight();
         let load_sum = weight * sum;
         let load_avg = load_sum / divider;
@@ -465,20 +505,20 @@ impl CfsRq {
             return;
         }
         entity.avg.load_sum = sum;
-        if load_avg != entity.avg.load_avg {
+        if load_avg != entity.avg.load_avg || rules.queues.removal == Removal::Subtract {
             entity.avg.load_avg = load_avg;
             let avg = &mut self.avg;
             let delta = (delta_avg, delta_sum);
             rules.queues.removal.follow_load(&mut avg.load_avg, &mut avg.load_sum, delta, divider);
         }
         if rules.queues.load_tracking == LoadTracking::ScaledContributions {
-            self.follow_runnable_load(entity, sum, divider);
+            self.follow_runnable_load(entity, sum, divider, rules);
         }
     }
 
     /// The load of queued entities follows too, if the group's entity is one of them.
-    fn follow_runnable_load(&mut self, entity: &mut Entity, sum: u64, divider: u64) {
-        let weight = scale_load_down(entity.runnable_load_weight());
+    fn follow_runnable_load(&mut self, entity: &mut Entity, sum: u64, divider: u64, rules: &Rules) {
+        let weight = rules.queues.weight_floor.scale_load_down(entity.runnable_load_weight());
         let runnable_avg = weight * sum / divider;
         let delta_avg = runnable_avg as i64 - entity.avg.runnable_avg as i64;
         let delta_sum = (weight * sum) as i64 - (weight * entity.avg.runnable_sum) as i64;
@@ -494,6 +534,7 @@ impl CfsRq {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weight::scale_load_down;
 
     #[test]
     fn shares_are_divided_by_load() {
@@ -510,7 +551,7 @@ mod tests {
             (100 * k, 3 * k, 3, 3000, 3, 102, 2),
         ];
         for (shares, weight, load, tg_load, contrib, expected, se_weight) in rows {
-            let got = calc_group_shares(shares, weight, load, tg_load, contrib);
+            let got = calc_group_shares(shares, scale_load_down(weight), load, tg_load, contrib);
             assert_eq!((got, scale_load_down(got)), (expected, se_weight));
         }
     }

@@ -1,11 +1,13 @@
 //! Task groups by the worked numbers of the specification, and hierarchical load against exact fractions.
+use crate::fair::Dequeue;
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::io::{FairPolicy, Input};
-use crate::kernels::V6_12_117;
+use crate::kernel::Kernel;
+use crate::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use crate::load_avg::Membership;
 use crate::mask::CpuMask;
 use crate::observe::Silent;
-use crate::pelt::MIN_DIVIDER;
+use crate::pelt::{MIN_DIVIDER, SchedAvg};
 use crate::rng::Rng;
 use crate::sched::{Params, Sched};
 use crate::task::TaskParams;
@@ -16,7 +18,11 @@ use crate::weight::NICE_0_LOAD;
 use alloc::vec::Vec;
 
 fn sched(ncpus: u32) -> Sched<Silent> {
-    Sched::new(&Machine::regular(1, 1, ncpus, 1, false), &V6_12_117, Params::default(), Silent).unwrap()
+    sched_of(&V6_12_117, ncpus)
+}
+
+fn sched_of(kernel: &Kernel, ncpus: u32) -> Sched<Silent> {
+    Sched::new(&Machine::regular(1, 1, ncpus, 1, false), kernel, Params::default(), Silent).unwrap()
 }
 
 fn task(sched: &mut Sched<Silent>, group: TgId) -> TaskId {
@@ -218,4 +224,161 @@ fn a_sleeper_that_changes_its_group_takes_its_load_along_and_lets_it_decay() {
     assert_eq!(sched.queues[queue.index()].avg.load_avg, 0);
     assert_eq!(sched.queues[0].avg.load_avg, 0);
     sched.check();
+}
+
+#[test]
+fn where_weights_are_set_anew_although_unchanged_averages_are_recomputed() {
+    // Spec 2 §14.2 and §6.10: 900 units after a boundary, in the same period: 1024 * (1002 + 900) / (46718 + 900) = 40.
+    let load = |kernel: &Kernel| {
+        let mut sched = sched_of(kernel, 1);
+        let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
+        let se = entity_of(&sched, a);
+        let avg = &mut sched.entities[se.index()].avg;
+        (avg.load_sum, avg.load_avg, avg.period_contrib) = (1002 + 900, 21, 900);
+        let queue = queue_of(&sched, a);
+        sched.queues[queue.index()].load_weight = NICE_0_LOAD;
+        sched.update_cfs_group(se);
+        assert_eq!(sched.entities[se.index()].load.weight, NICE_0_LOAD, "{}", kernel.build);
+        sched.entities[se.index()].avg.load_avg
+    };
+    assert_eq!([&V5_15_0, &V6_1_192, &V6_12_117, &V6_18_15, &V7_2_13].map(load), [40, 40, 21, 21, 21]);
+}
+
+#[test]
+fn many_waiting_tasks_overflow_the_propagated_sum_of_one_kernel() {
+    // Spec 2 §18.2: 100 waiting tasks, 102400 * 46718 = 4 783 923 200, of which 2^32 are lost.
+    for kernel in kernels::ALL {
+        let mut sched = sched_of(kernel, 1);
+        let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
+        let (queue, se) = (queue_of(&sched, a), entity_of(&sched, a));
+        sched.queues[0].avg.period_contrib = 0;
+        let avg = &mut sched.queues[queue.index()];
+        (avg.avg.runnable_avg, avg.propagate) = (102_400, true);
+        sched.propagate_entity_load_avg(se);
+        let avg = &sched.entities[se.index()].avg;
+        match kernel.build {
+            "v4.19.0" => assert_eq!(avg.runnable_sum, 0, "it has another third signal"),
+            "v6.18.15" => {
+                assert_eq!((avg.runnable_avg, avg.runnable_sum), (102_400, 4_783_923_200 - (1 << 32)))
+            }
+            _ => {
+                assert_eq!((avg.runnable_avg, avg.runnable_sum), (102_400, 4_783_923_200), "{}", kernel.build)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_entity_was_runnable_for_as_long_as_it_ran_on_a_cpu_of_its_size() {
+    // Spec 2 §9.6: all is gone but what ran. A CPU of half the size, always running: util_sum 46718 * 512, where
+    // contributions are scaled; 46718 * 1024 / 2 of slowed time is half of the time.
+    for (kernel, sum) in [(&V4_19_0, 46_718), (&V6_12_117, 23_359)] {
+        let mut machine = Machine::regular(1, 1, 2, 1, false);
+        machine.cpus[0].capacity = 512;
+        machine.cpus[1].capacity = 1024;
+        let mut sched = Sched::new(&machine, kernel, Params::default(), Silent).unwrap();
+        sched.rqs[0].arch_capacity = 512;
+        let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
+        let (queue, se) = (queue_of(&sched, a), entity_of(&sched, a));
+        let avg = &mut sched.entities[se.index()].avg;
+        (avg.load_sum, avg.util_sum, avg.util_avg) = (46_718, 46_718 * 512, 512);
+        let below = &mut sched.queues[queue.index()];
+        (below.propagate, below.prop_runnable_sum, below.avg.util_avg) = (true, -1, 512);
+        sched.propagate_entity_load_avg(se);
+        assert_eq!(sched.entities[se.index()].avg.load_sum, sum, "{}", kernel.build);
+    }
+}
+
+#[test]
+fn a_migrating_task_leaves_its_groups_load_before_or_after_the_group_is_weighed() {
+    // Spec 2 §5.5, §14.2. Two equal tasks of a group, one on each of two CPUs, and a third beside the first; that is moved
+    // away by affinity. When the first CPU's entity is weighed at that dequeue its queue weighs 1024; its load is 1024
+    // where the task has taken its part along, else 2048, which is what then counts.
+    let weight = |kernel: &Kernel| {
+        let mut sched = sched_of(kernel, 2);
+        let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
+        let mut fork = |cpu: u32| {
+            let allowed = CpuMask::from_cpus(2, [CpuId(cpu)]);
+            let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group: a };
+            let child = sched.new_task(&params);
+            handle(&mut sched, 0, Input::Fork { cpu: CpuId(cpu), child });
+            handle(&mut sched, 0, Input::Schedule { cpu: CpuId(cpu) });
+            child
+        };
+        let (_, second, _) = (fork(0), fork(0), fork(1));
+        let tg = &sched.groups[a.index()];
+        assert_eq!(tg.load_avg, 3072, "{}", kernel.build);
+        let waits = if sched.rqs[0].curr == Some(second) { TaskId(0) } else { second };
+        sched.deactivate_task(waits);
+        let weight = sched.entities[entity_of(&sched, a).index()].load.weight;
+        sched.activate_migrated(waits);
+        weight
+    };
+    // 1024 * 1024 / 2048, and 1024 * 2048 / 3072 (full resolution, rounded down).
+    assert_eq!([&V4_19_0, &V5_15_0].map(weight), [699_050; 2]);
+    assert_eq!([&V6_1_192].map(weight), [524_288; 1]);
+}
+
+#[test]
+fn groups_forget_the_load_of_cpus_that_go_offline() {
+    // Spec 2 §9.7: queues of an inactive CPU tell nothing, so what they told last must not stay for ever.
+    for kernel in kernels::ALL {
+        let mut sched = sched_of(kernel, 2);
+        let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
+        let child = task(&mut sched, a);
+        handle(&mut sched, 0, Input::Fork { cpu: CpuId(0), child });
+        let cpu = sched.tasks[child].cpu;
+        handle(&mut sched, 0, Input::Schedule { cpu });
+        handle(&mut sched, 100 * MS, Input::Tick { cpu });
+        handle(&mut sched, 100 * MS, Input::Hotplug { cpu, online: false });
+        let told: u64 =
+            sched.groups[a.index()].queues.iter().map(|q| sched.queues[q.index()].tg_load_avg_contrib).sum();
+        assert_eq!(sched.groups[a.index()].load_avg, told, "{}", kernel.build);
+        let gone = sched.groups[a.index()].queues[cpu.index()];
+        assert!(sched.queues[gone.index()].tg_load_avg_contrib < 100, "{}: it moved away", kernel.build);
+    }
+}
+
+#[test]
+fn a_decayed_queue_stays_listed_for_its_children_and_its_contribution() {
+    // Spec 2 §12: what keeps a queue without load on the list.
+    let listed = |kernel: &Kernel, child_listed: bool, contrib: u64| {
+        let mut sched = sched_of(kernel, 1);
+        let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
+        let b = sched.new_group(a, "/a/b", NICE_0_LOAD, false);
+        let (above, below) = (queue_of(&sched, a), queue_of(&sched, b));
+        sched.list_add_leaf_queue(if child_listed { below } else { above });
+        sched.queues[below.index()].avg.load_sum = 1 << 40;
+        sched.queues[above.index()].tg_load_avg_contrib = contrib;
+        let owner = entity_of(&sched, b);
+        sched.queues[above.index()].avg = SchedAvg::default();
+        sched.entities[owner.index()].avg = SchedAvg::default();
+        sched.is_fully_decayed(above)
+    };
+    let kernels = [&V4_19_0, &V5_15_0, &V6_1_192, &V6_12_117, &V6_18_15, &V7_2_13];
+    assert_eq!(kernels.map(|kernel| listed(kernel, false, 0)), [true; 6]);
+    assert_eq!(kernels.map(|kernel| listed(kernel, true, 0)), [true, false, false, false, false, false]);
+    assert_eq!(kernels.map(|kernel| listed(kernel, false, 5)), [true, true, true, false, false, false]);
+}
+
+#[test]
+fn an_estimate_is_taken_out_once_or_twice_when_a_delayed_task_is_taken_off() {
+    // Spec 2 §10.1: forced off its queue (as a change of class does), v6.12 takes the estimate out again; the sum holds
+    // that of the task that runs.
+    for (kernel, left) in [(&V6_12_117, 100), (&V6_18_15, 300), (&V7_2_13, 300)] {
+        let mut sched = sched_of(kernel, 1);
+        let tasks = [task(&mut sched, TgId(0)), task(&mut sched, TgId(0))];
+        for child in tasks {
+            handle(&mut sched, 0, Input::Fork { cpu: CpuId(0), child });
+        }
+        handle(&mut sched, 0, Input::Schedule { cpu: CpuId(0) });
+        let sleeper = sched.rqs[0].curr.unwrap();
+        handle(&mut sched, MS, Input::Block { cpu: CpuId(0) });
+        let se = sched.tasks[sleeper].se;
+        assert!(sched.entities[se.index()].sched_delayed, "{}", kernel.build);
+        sched.entities[se.index()].avg.util_est = 200;
+        sched.queues[0].avg.util_est = 300;
+        sched.dequeue_task(CpuId(0), sleeper, Dequeue::SLEEP | Dequeue::DELAYED);
+        assert_eq!(sched.queues[0].avg.util_est, left, "{}", kernel.build);
+    }
 }

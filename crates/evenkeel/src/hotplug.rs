@@ -59,6 +59,7 @@ impl<O: Observer> Sched<O> {
         self.run_stopper(cpu);
         self.unthrottle_offline_cfs_rqs(cpu);
         self.push_all(cpu);
+        self.forget_tg_load_of(cpu);
     }
 
     /// What depends on the number of online CPUs.

@@ -3,6 +3,7 @@
 //! Each exact build is one constant in [`kernels`](crate::kernels), written as a delta from its neighbour. The rest
 //! of the crate never asks "which version is this?"; it asks for one behaviour, by name, in the one function that
 //! owns the decision. A user's experiment (a build plus overrides) is a kernel too.
+use crate::queue_rules::WakeupPreemption;
 use crate::time::Ns;
 use bitflags::bitflags;
 
@@ -40,6 +41,19 @@ pub struct Kernel {
     pub schedstat_version: u32,
     /// Which lines `sched/debug` has for a fair queue.
     pub debug_layout: DebugLayout,
+}
+
+impl Kernel {
+    /// Features that exist in this build, off, and may not be switched: what they would do there is not modelled.
+    pub fn features_refused(&self) -> Features {
+        match self.queues.wakeup_preemption {
+            // Marks of wakees have rules of their own where a wake-up makes a real pick (spec 2 §6.7).
+            WakeupPreemption::Pick => Features::NEXT_BUDDY,
+            WakeupPreemption::Granularity | WakeupPreemption::Trial | WakeupPreemption::TrialShort => {
+                Features::empty()
+            }
+        }
+    }
 }
 
 /// The layouts of debugfs `sched/debug` that views can take.
@@ -87,6 +101,8 @@ pub struct CfsTunables {
     pub wakeup_granularity_normalized_ns: Ns,
     /// `idle_min_granularity_ns`: the shortest slice of idle-policy tasks, never scaled; `None` where it does not exist.
     pub idle_min_granularity_ns: Option<Ns>,
+    /// `child_runs_first`: a new task runs before its creator.
+    pub child_runs_first: bool,
 }
 
 /// Sampling of memory accesses for NUMA balancing.

@@ -99,6 +99,8 @@ pub mod observe;
 pub mod pelt;
 pub mod pick;
 pub mod queue_rules;
+#[cfg(test)]
+mod queue_tests;
 pub mod rq;
 pub mod sched;
 pub mod select;

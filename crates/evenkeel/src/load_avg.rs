@@ -10,10 +10,9 @@ use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::observe::Observer;
 use crate::pelt::{Activity, MIN_DIVIDER, SchedAvg};
 use crate::pick::rules::Rules;
-use crate::queue_rules::{LoadTracking, NewTaskWeight, Removal};
+use crate::queue_rules::{LoadTracking, NewTaskWeight, Removal, Unlisting};
 use crate::sched::Sched;
 use crate::time::Ns;
-use crate::weight::scale_load_down;
 
 /// What to do with the entity's contribution after the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +113,7 @@ impl<O: Observer> Sched<O> {
         let mut i = 0;
         while let Some(&queue) = self.rqs[cpu.index()].leaf_queues.get(i) {
             blocked |= self.update_blocked_queue(queue);
-            if self.queues[queue.index()].is_fully_decayed() {
+            if self.is_fully_decayed(queue) {
                 self.rqs[cpu.index()].leaf_queues.remove(i);
                 self.queues[queue.index()].on_list = false;
             } else {
@@ -127,12 +126,33 @@ impl<O: Observer> Sched<O> {
         }
     }
 
+    /// Whether a listed queue need not be looked at any more (spec 2 §12).
+    pub(crate) fn is_fully_decayed(&self, id: QueueId) -> bool {
+        let queue = &self.queues[id.index()];
+        if queue.load_weight != 0 || !queue.avg.is_decayed() {
+            return false;
+        }
+        let is_child = |other: &QueueId| {
+            let owner = self.queues[other.index()].owner;
+            owner.is_some_and(|owner| self.entities[owner.index()].cfs_rq == id)
+        };
+        let childless = || !self.rqs[queue.cpu.index()].leaf_queues.iter().any(is_child);
+        match self.rules.queues.unlisting {
+            Unlisting::WhenDecayed => true,
+            Unlisting::WithoutChildren => childless(),
+            Unlisting::WithoutChildrenOrContribution => queue.tg_load_avg_contrib == 0 && childless(),
+        }
+    }
+
     /// Decays one queue and the entity it belongs to; true if load is left.
     fn update_blocked_queue(&mut self, id: QueueId) -> bool {
         let now = self.queue_clock_pelt(id);
         let queue = &mut self.queues[id.index()];
         let rq = &self.rqs[queue.cpu.index()];
         if queue.age(now, rq.arch_capacity, &self.rules) {
+            if queue.nr_running == 0 {
+                self.note_pelt_idle(id);
+            }
             self.update_tg_load_avg(id);
             if self.queues[id.index()].nr_running == 0 {
                 self.note_pelt_idle(id);
@@ -142,7 +162,8 @@ impl<O: Observer> Sched<O> {
         if let Some(owner) = queue.owner {
             let avg = &self.entities[owner.index()].avg;
             if avg.load_avg != 0 || avg.util_avg != 0 || queue.propagate {
-                self.update_load_avg(owner, Membership::Keep);
+                let tells = self.rules.queues.blocked_walk_tells_groups;
+                self.update_load_avg(owner, if tells { Membership::Keep } else { Membership::Quiet });
             }
         }
         let avg = &self.queues[id.index()].avg;
@@ -245,7 +266,8 @@ impl Entity {
         match rules.queues.load_tracking {
             LoadTracking::SlowedTime => self.avg.update_avg(self.weight()),
             LoadTracking::ScaledContributions => {
-                self.avg.update_avg_scaled(self.weight(), scale_load_down(self.runnable_load_weight()));
+                let runnable_weight = rules.queues.weight_floor.scale_load_down(self.runnable_load_weight());
+                self.avg.update_avg_scaled(self.weight(), runnable_weight);
             }
         }
     }
@@ -257,8 +279,8 @@ impl Entity {
     }
 
     /// Part of the load of queued entities that is this one's: sum.
-    fn runnable_load_sum(&self) -> u64 {
-        scale_load_down(self.runnable_load_weight()) * self.avg.runnable_sum
+    fn runnable_load_sum(&self, rules: &Rules) -> u64 {
+        rules.queues.weight_floor.scale_load_down(self.runnable_load_weight()) * self.avg.runnable_sum
     }
 }
 
@@ -277,7 +299,8 @@ impl CfsRq {
             });
             changed = true;
         }
-        let load = scale_load_down(self.load_weight);
+        let floor = rules.queues.weight_floor;
+        let load = floor.scale_load_down(self.load_weight);
         let running = self.curr.is_some();
         let crossed = match rules.queues.load_tracking {
             LoadTracking::SlowedTime => {
@@ -285,7 +308,7 @@ impl CfsRq {
                 self.avg.update_sum(now, Activity { load, runnable, running })
             }
             LoadTracking::ScaledContributions => {
-                let runnable = scale_load_down(self.runnable_weight);
+                let runnable = floor.scale_load_down(self.runnable_weight);
                 self.avg.update_sum_scaled(now, Activity { load, runnable, running }, capacity, 1024)
             }
         };
@@ -305,11 +328,6 @@ impl CfsRq {
             self.propagate = true;
             self.prop_runnable_sum += runnable_sum;
         }
-    }
-
-    /// Whether nothing is left that would have to decay.
-    pub(crate) fn is_fully_decayed(&self) -> bool {
-        self.load_weight == 0 && self.avg.is_decayed() && self.tg_load_avg_contrib == 0
     }
 
     /// Adds an entity's contribution; its sums are made to fit its averages at this queue's position in the period.
@@ -378,7 +396,7 @@ impl CfsRq {
         if rules.queues.load_tracking == LoadTracking::ScaledContributions {
             self.runnable_weight += entity.runnable_load_weight();
             self.avg.runnable_avg += entity.avg.runnable_avg;
-            self.avg.runnable_sum += entity.runnable_load_sum();
+            self.avg.runnable_sum += entity.runnable_load_sum(rules);
         }
     }
 
@@ -387,7 +405,7 @@ impl CfsRq {
         if rules.queues.load_tracking == LoadTracking::ScaledContributions {
             self.runnable_weight -= entity.runnable_load_weight();
             self.avg.runnable_avg = self.avg.runnable_avg.saturating_sub(entity.avg.runnable_avg);
-            self.avg.runnable_sum = self.avg.runnable_sum.saturating_sub(entity.runnable_load_sum());
+            self.avg.runnable_sum = self.avg.runnable_sum.saturating_sub(entity.runnable_load_sum(rules));
         }
     }
 }

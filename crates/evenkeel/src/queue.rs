@@ -7,16 +7,18 @@
 //! spec 2 §5.1, §6.7, §6.8. The walks over the levels of task groups are in [`fair`](crate::fair).
 use crate::entity::CfsRq;
 use crate::fair::{Dequeue, Enqueue};
-use crate::ids::{QueueId, SeId};
+use crate::ids::{CpuId, QueueId, SeId};
 use crate::kernel::Features;
 use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
 use crate::pick::cfs::{Placed, Share, TickVerdict, check_preempt_tick, place_entity, sched_slice};
 use crate::pick::rules::Rules;
-use crate::queue_rules::{DelayedLag, LoadTracking, SliceProtection, UtilEstUpdate, VirtualTime};
+use crate::queue_rules::{DelayedLag, Detachment, LoadTracking, SliceProtection, UtilEstUpdate, VirtualTime};
 use crate::sched::Sched;
 use crate::task::OnRq;
 use crate::time::Ns;
+use crate::timeline::vtime_before;
+use crate::weight::LoadWeight;
 
 impl<O: Observer> Sched<O> {
     /// The constants of the pick.
@@ -96,7 +98,8 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// Gives an entity that joins its queue a place in the queue's virtual time (spec 2 §6.4, §7.3).
+    /// Gives an entity that joins its queue a place in the queue's virtual time (spec 2 §6.4, §7.3); with classic CFS an
+    /// absolute one.
     fn join_virtual_time(&mut self, se: SeId, flags: Enqueue) {
         let rules = self.rules();
         let queue = &mut self.queues[self.entities[se.index()].cfs_rq.index()];
@@ -105,9 +108,6 @@ impl<O: Observer> Sched<O> {
                 let entity = &mut self.entities[se.index()];
                 if !flags.contains(Enqueue::WAKEUP) || flags.contains(Enqueue::MIGRATED) {
                     entity.vruntime = entity.vruntime.wrapping_add(queue.min_vruntime());
-                }
-                if flags.contains(Enqueue::WAKEUP) {
-                    self.place_sleeper(se);
                 }
             }
             VirtualTime::Mean | VirtualTime::FineMean => {
@@ -128,10 +128,12 @@ impl<O: Observer> Sched<O> {
         self.entities[se.index()].vruntime = vruntime;
     }
 
-    /// Classic CFS: the slice of an entity that is or will be on its queue, ns (spec 2 §7.2).
-    fn sched_slice(&self, se: SeId) -> Ns {
+    /// Classic CFS: the slice of an entity that is or will be on its queue, ns (spec 2 §7.2). `queue` is that queue; of a
+    /// new task its creator's, whose tasks are counted.
+    pub(crate) fn sched_slice(&self, queue: QueueId, se: SeId) -> Ns {
         let first = &self.entities[se.index()];
-        let queue = &self.queues[first.cfs_rq.index()];
+        let queue_id = queue;
+        let queue = &self.queues[queue.index()];
         let counted = if self.rules.features.contains(Features::ALT_PERIOD) {
             self.root(queue.cpu).h_nr_queued
         } else {
@@ -142,20 +144,23 @@ impl<O: Observer> Sched<O> {
             let entity = &self.entities[level?.index()];
             level = entity.parent;
             let load = self.queues[entity.cfs_rq.index()].load_weight;
-            let weight = entity.load.weight;
-            Some(Share { weight, of: if entity.on_rq { load } else { load + weight } })
+            let LoadWeight { weight, scaled, .. } = entity.load;
+            Some(Share { weight: scaled, of: if entity.on_rq { load } else { load + weight } })
         });
         let floor = match self.rules.cfs.idle_min_granularity {
             // Among idle entities only, an idle entity has the same floor as others.
-            Some(floor) if self.se_is_idle(se) && !self.is_all_idle(first.cfs_rq) => floor,
+            Some(floor) if self.se_is_idle(se) && !self.is_all_idle(queue_id) => floor,
             _ => self.rules.cfs.min_granularity,
         };
         sched_slice(counted + u32::from(!first.on_rq), shares, floor, &self.rules)
     }
 
-    /// Whether all entities of the queue are idle ones.
+    /// Whether there are entities on the queue and all of them are idle ones (`sched_idle_cfs_rq`).
     fn is_all_idle(&self, id: QueueId) -> bool {
         let queue = &self.queues[id.index()];
+        if queue.nr_running == 0 {
+            return false;
+        }
         let waiting = queue.timeline.entries().iter().map(|waiting| waiting.se);
         let curr = queue.queued_curr(&self.entities).map(|(se, _)| se);
         waiting.chain(curr).all(|se| self.se_is_idle(se))
@@ -179,19 +184,30 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// Classic CFS: where a new task starts, a slice after what runs on the CPU on which it was created; relative to the
-    /// queue's virtual time, until it joins one (spec 2 §7.8).
-    pub(crate) fn task_fork_cfs(&mut self, se: SeId) {
-        let id = self.entities[se.index()].cfs_rq;
+    /// Classic CFS: where a new task starts, a slice after its creator, or where that stood, which then is a slice behind;
+    /// relative to the virtual time of the creator's queue, until it joins one (spec 2 §7.8).
+    pub(crate) fn task_fork_cfs(&mut self, cpu: CpuId, se: SeId) {
+        let creator = self.rqs[cpu.index()].curr.map(|task| self.tasks[task].se);
+        // The boot code has no queue.
+        let id = self.entities[creator.unwrap_or(se).index()].cfs_rq;
         self.update_curr(id);
-        if let Some(curr) = self.queues[id.index()].curr {
+        let curr = self.queues[id.index()].curr;
+        if let Some(curr) = curr {
             self.entities[se.index()].vruntime = self.entities[curr.index()].vruntime;
         }
-        let vslice = self.rules.delta_fair(self.sched_slice(se), &self.entities[se.index()].load);
+        let vslice = self.rules.delta_fair(self.sched_slice(id, se), &self.entities[se.index()].load);
         let min_vruntime = self.queues[id.index()].min_vruntime();
-        let entity = &mut self.entities[se.index()];
-        let vruntime = place_entity(entity.vruntime, min_vruntime, Placed::New { vslice }, &self.rules);
-        entity.vruntime = vruntime.wrapping_sub(min_vruntime);
+        let placed = Placed::New { vslice };
+        let mut vruntime =
+            place_entity(self.entities[se.index()].vruntime, min_vruntime, placed, &self.rules);
+        if let Some(curr) = curr
+            && self.rules.cfs.child_runs_first
+            && vtime_before(self.entities[curr.index()].vruntime, vruntime)
+        {
+            core::mem::swap(&mut self.entities[curr.index()].vruntime, &mut vruntime);
+            self.resched_curr(cpu, cpu);
+        }
+        self.entities[se.index()].vruntime = vruntime.wrapping_sub(min_vruntime);
     }
 
     /// Puts an entity on its queue.
@@ -208,6 +224,9 @@ impl<O: Observer> Sched<O> {
         if !is_curr {
             self.join_virtual_time(se, flags);
         }
+        if flags.contains(Enqueue::WAKEUP) && self.rules.queues.virtual_time == VirtualTime::Minimum {
+            self.place_sleeper(se);
+        }
         let queue = &mut self.queues[id.index()];
         let entity = &mut self.entities[se.index()];
         queue.enqueue_runnable_load(entity, &self.rules);
@@ -217,8 +236,9 @@ impl<O: Observer> Sched<O> {
             entity.exec_start = 0;
         }
         if !is_curr {
-            queue.insert_waiting(se, entity);
+            queue.insert_waiting(&self.entities, se);
         }
+        let entity = &mut self.entities[se.index()];
         entity.on_rq = true;
         let first = queue.nr_running == 1;
         if let Some(task) = entity.task {
@@ -257,7 +277,8 @@ impl<O: Observer> Sched<O> {
         }
         let migrating =
             self.entities[se.index()].task.is_some_and(|task| self.tasks[task].on_rq == OnRq::Migrating);
-        self.update_load_avg(se, if migrating { Membership::Detach } else { Membership::Keep });
+        let detaches = migrating && rules.queues.detachment == Detachment::AtDequeue;
+        self.update_load_avg(se, if detaches { Membership::Detach } else { Membership::Keep });
         self.se_update_runnable(se);
         let falls_asleep = sleeps && !flags.contains(Dequeue::DELAYED);
         if falls_asleep && rules.queues.util_est_update == UtilEstUpdate::InLoadUpdate {
@@ -273,10 +294,10 @@ impl<O: Observer> Sched<O> {
             };
             self.entities[se.index()].vlag = lag;
         }
-        let entity = &mut self.entities[se.index()];
         if queue.curr != Some(se) {
-            queue.remove_waiting(se, entity);
+            queue.remove_waiting(&self.entities, se);
         }
+        let entity = &mut self.entities[se.index()];
         if !sleeps {
             match queue.virtual_time {
                 VirtualTime::Minimum => entity.vruntime = entity.vruntime.wrapping_sub(queue.min_vruntime()),
@@ -375,11 +396,11 @@ impl<O: Observer> Sched<O> {
         let waits = queue.curr != Some(se);
         queue.nr_running -= 1;
         if waits {
-            queue.remove_waiting(se, &self.entities[se.index()]);
+            queue.remove_waiting(&self.entities, se);
         }
         queue.place(&mut self.entities, se, false, rules);
         if waits {
-            queue.insert_waiting(se, &self.entities[se.index()]);
+            queue.insert_waiting(&self.entities, se);
         }
         queue.nr_running += 1;
     }
@@ -389,7 +410,7 @@ impl<O: Observer> Sched<O> {
         self.clear_buddies(se);
         let id = self.entities[se.index()].cfs_rq;
         if self.entities[se.index()].on_rq {
-            self.queues[id.index()].remove_waiting(se, &self.entities[se.index()]);
+            self.queues[id.index()].remove_waiting(&self.entities, se);
             // Not yet current: the time since the last update counts as waiting.
             self.update_load_avg(se, Membership::Keep);
             let rules = self.rules();
@@ -413,21 +434,23 @@ impl<O: Observer> Sched<O> {
         }
         self.check_at_put(id);
         if self.entities[se.index()].on_rq {
-            self.queues[id.index()].insert_waiting(se, &self.entities[se.index()]);
+            self.queues[id.index()].insert_waiting(&self.entities, se);
             // Still current: the time since the last update counts as running.
             self.update_load_avg(se, Membership::Quiet);
         }
         self.queues[id.index()].curr = None;
     }
 
-    /// The tick of the queue's current entity.
-    pub(crate) fn entity_tick(&mut self, se: SeId) {
+    /// The tick of the queue's current entity, or the end of its slice `by_timer`.
+    pub(crate) fn entity_tick(&mut self, se: SeId, by_timer: bool) {
         let id = self.entities[se.index()].cfs_rq;
         self.update_curr(id);
         self.update_load_avg(se, Membership::Keep);
         self.update_cfs_group(se);
         let queue = &self.queues[id.index()];
-        if queue.virtual_time == VirtualTime::Minimum && queue.nr_running > 1 {
+        // Where a timer ends slices, the tick leaves that to it.
+        let timed = by_timer || self.rqs[queue.cpu.index()].hrtick.is_some();
+        if queue.virtual_time == VirtualTime::Minimum && queue.nr_running > 1 && !timed {
             self.check_preempt_tick(se);
         }
     }
@@ -440,7 +463,7 @@ impl<O: Observer> Sched<O> {
         let ahead = entity.vruntime.wrapping_sub(first.vruntime) as i64;
         let ran = entity.sum_exec - entity.prev_sum_exec;
         let cpu = queue.cpu;
-        match check_preempt_tick(self.sched_slice(se), ran, ahead, &self.rules) {
+        match check_preempt_tick(self.sched_slice(entity.cfs_rq, se), ran, ahead, &self.rules) {
             TickVerdict::SliceUsed => {
                 self.resched_curr(cpu, cpu);
                 self.clear_buddies(se);

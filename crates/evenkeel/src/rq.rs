@@ -67,6 +67,8 @@ pub struct Rq {
     pub hrtick: Option<Ns>,
     /// A reschedule was asked for.
     pub need_resched: bool,
+    /// It will find the clock as it is (`RQCF_REQ_SKIP`).
+    pub skips_clock_update: bool,
     /// Takes part in scheduling (not being unplugged).
     pub active: bool,
 
@@ -166,6 +168,7 @@ impl Rq {
             curr: None,
             hrtick: None,
             need_resched: false,
+            skips_clock_update: false,
             active: true,
             clock: now,
             clock_task: now,

@@ -214,7 +214,11 @@ impl<O: Observer> Sched<O> {
             rules: Rules::of(kernel, online.weight()),
             rqs: cpus().map(rq).collect(),
             queues: cpus()
-                .map(|cpu| CfsRq { virtual_time: kernel.queues.virtual_time, ..CfsRq::new(cpu) })
+                .map(|cpu| CfsRq {
+                    virtual_time: kernel.queues.virtual_time,
+                    mean_reference: kernel.queues.mean_reference,
+                    ..CfsRq::new(cpu)
+                })
                 .collect(),
             entities: Vec::new(),
             tasks: Tasks::default(),
@@ -265,7 +269,7 @@ impl<O: Observer> Sched<O> {
             ..Entity::new(load, clamp_slice(params.slice, self.rules.base_slice))
         });
         // A new task is taken to be heavy until it shows otherwise (spec 2 §11).
-        self.entities[se.index()].avg.load_avg = crate::weight::scale_load_down(load.weight);
+        self.entities[se.index()].avg.load_avg = load.scaled;
         let allowed =
             if params.allowed == *self.all { self.all.clone() } else { Arc::new(params.allowed.clone()) };
         self.tasks.0.push(Task {

@@ -5,8 +5,9 @@
 use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
+use crate::load_avg::Membership;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running};
-use crate::queue_rules::{AvgIdle, LoadTracking, Yielding};
+use crate::queue_rules::{AvgIdle, Detachment, LoadTracking, Yielding};
 use crate::rq::StopWork;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
@@ -38,7 +39,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn sched_tick(&mut self, cpu: CpuId) {
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
-            self.task_tick_fair(curr);
+            self.task_tick_fair(curr, false);
             self.update_misfit_status(cpu, Some(curr));
         }
         if self.rules.queues.load_tracking == LoadTracking::ScaledContributions {
@@ -73,7 +74,6 @@ impl<O: Observer> Sched<O> {
     /// The running task goes to sleep.
     pub(crate) fn block(&mut self, cpu: CpuId) {
         let task = self.running_task(cpu);
-        self.update_rq_clock(cpu);
         self.begin_schedule(cpu);
         self.tasks[task].state = TaskState::Sleeping;
         if self.dequeue_task(cpu, task, Dequeue::SLEEP) {
@@ -86,7 +86,6 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn exit(&mut self, cpu: CpuId) {
         let task = self.running_task(cpu);
         self.emit(|_| Event::Exit { cpu, task });
-        self.update_rq_clock(cpu);
         self.begin_schedule(cpu);
         self.tasks[task].state = TaskState::Dead;
         let gone = self.dequeue_task(cpu, task, Dequeue::SLEEP | Dequeue::SPECIAL);
@@ -109,7 +108,7 @@ impl<O: Observer> Sched<O> {
             let rules = self.rules();
             match rules.queues.yielding {
                 Yielding::SkipOnce => self.set_skip_buddy(se),
-                Yielding::RestOfSlice => {
+                Yielding::RestOfSlice | Yielding::RestOfSliceForAnother => {
                     self.queues[id.index()].yield_slice(&mut self.entities, se, &rules);
                 }
             }
@@ -123,14 +122,18 @@ impl<O: Observer> Sched<O> {
 
     /// Picks the next task and switches to it (`__schedule`).
     pub(crate) fn schedule(&mut self, cpu: CpuId) {
-        self.update_rq_clock(cpu);
         self.begin_schedule(cpu);
         let prev = self.running(cpu);
         self.switch_to_next(cpu, prev);
     }
 
-    /// Until the switch, requests to reschedule are moot: they are what is being served.
+    /// The clock is brought to the present, unless the wake-up that asked for this has just done so: then the time since
+    /// is charged at the next update, to whoever runs then (spec 2 §4.5). Until the switch, requests to reschedule are
+    /// moot: they are what is being served.
     pub(crate) fn begin_schedule(&mut self, cpu: CpuId) {
+        if !core::mem::take(&mut self.rqs[cpu.index()].skips_clock_update) {
+            self.update_rq_clock(cpu);
+        }
         let rq = &mut self.rqs[cpu.index()];
         rq.throttle_work = false;
         rq.stats.sched_count = rq.stats.sched_count.wrapping_add(1);
@@ -143,6 +146,9 @@ impl<O: Observer> Sched<O> {
         self.rqs[cpu.index()].need_resched = false;
         let next_running = next.map_or(Running::Idle, Running::Task);
         if next_running == prev {
+            if let Some(next) = next {
+                self.hrtick_start(cpu, next, false);
+            }
             self.ask_for_throttle_work(cpu);
             return;
         }
@@ -168,7 +174,7 @@ impl<O: Observer> Sched<O> {
         self.rqs[cpu.index()].stopper_running = false;
         self.rqs[cpu.index()].curr = next;
         if let Some(next) = next {
-            self.hrtick_start(cpu, next);
+            self.hrtick_start(cpu, next, true);
         }
         self.emit(|_| Event::Switch { cpu, prev, prev_state, next: next_running });
         if let Running::Task(_) | Running::Idle = prev {
@@ -344,6 +350,10 @@ impl<O: Observer> Sched<O> {
                 self.normalize_sleeper(self.tasks[task].se);
             }
             self.remove_entity_load_avg(task, true);
+        } else if self.rules.queues.detachment == Detachment::AtMigration {
+            let se = self.tasks[task].se;
+            self.update_load_avg(se, Membership::Detach);
+            self.propagate_up(se);
         }
         self.tasks[task].nr_migrations += 1;
         self.entities[self.tasks[task].se.index()].avg.last_update_time = 0;

@@ -72,14 +72,15 @@ impl UtilEst {
         }
     }
 
-    /// What to store when the task goes to sleep; `None` to leave it alone (spec 2 §10.2).
-    fn next(self, stored: Stored, used: Used) -> Option<Stored> {
+    /// What to store when the task goes to sleep; `None` to leave it alone (spec 2 §10.2). `rises_at_once`: the feature
+    /// `UTIL_EST_FASTUP`, without which the average rises as it falls; later kernels always rise.
+    fn next(self, stored: Stored, used: Used, rises_at_once: bool) -> Option<Stored> {
         if stored.last & self.mark() != 0 {
             return None;
         }
         match self {
             Self::LastAndAverage => next_last_and_average(stored, used),
-            Self::LastAndFastAverage => next_last_and_fast_average(stored, used),
+            Self::LastAndFastAverage => next_last_and_fast_average(stored, used, rises_at_once),
             Self::OneAverage => next_one_average(stored.last, used, true),
             Self::OneAverageAnyCapacity => next_one_average(stored.last, used, false),
         }
@@ -97,9 +98,9 @@ fn next_last_and_average(stored: Stored, used: Used) -> Option<Stored> {
     (diff.abs() >= MARGIN).then(|| Stored { last, ewma: quarter(stored.ewma, diff) })
 }
 
-fn next_last_and_fast_average(stored: Stored, used: Used) -> Option<Stored> {
+fn next_last_and_fast_average(stored: Stored, used: Used, rises_at_once: bool) -> Option<Stored> {
     let last = used.util | UTIL_AVG_UNCHANGED;
-    if stored.ewma < used.util {
+    if rises_at_once && stored.ewma < used.util {
         return Some(Stored { last, ewma: used.util });
     }
     let diff = i64::from(used.util) - i64::from(stored.ewma);
@@ -171,7 +172,8 @@ impl<O: Observer> Sched<O> {
             let avg = &mut entity.avg;
             let stored = Stored { last: avg.util_est, ewma: avg.util_est_ewma };
             let used = Used { util: avg.util_avg as u32, runnable: avg.runnable_avg as u32, capacity };
-            if let Some(next) = self.rules.queues.util_est.next(stored, used) {
+            let rises_at_once = self.kernel.features.contains(Features::UTIL_EST_FASTUP);
+            if let Some(next) = self.rules.queues.util_est.next(stored, used, rises_at_once) {
                 avg.util_est = next.last;
                 avg.util_est_ewma = next.ewma;
             }
@@ -189,11 +191,11 @@ mod tests {
     }
 
     /// What a sequence of sleeps stores, each after a period boundary was crossed.
-    fn sequence(kind: UtilEst, utils: &[u32]) -> Vec<(u32, u32)> {
+    fn sequence(kind: UtilEst, utils: &[u32], rises_at_once: bool) -> Vec<(u32, u32)> {
         let mut stored = Stored::default();
         let step = |&util: &u32| {
             stored.last &= !kind.mark();
-            stored = kind.next(stored, used(util, util, 1024)).unwrap_or(stored);
+            stored = kind.next(stored, used(util, util, 1024), rises_at_once).unwrap_or(stored);
             (stored.last & !UTIL_AVG_UNCHANGED, stored.ewma)
         };
         utils.iter().map(step).collect()
@@ -216,21 +218,21 @@ mod tests {
         let mut stored = Stored::default();
         for (util, runnable, expected) in steps {
             stored.last &= !UTIL_AVG_UNCHANGED;
-            stored = kind.next(stored, used(util, runnable, 1024)).unwrap();
+            stored = kind.next(stored, used(util, runnable, 1024), false).unwrap();
             assert_eq!(stored.last, expected | UTIL_AVG_UNCHANGED, "util {util}");
         }
-        assert_eq!(kind.next(stored, used(10, 10, 1024)), None, "nothing has changed since");
+        assert_eq!(kind.next(stored, used(10, 10, 1024), false), None, "nothing has changed since");
         // Spec 2 §10.2: beyond the capacity of its CPU only the newer generation learns.
         let above = Stored { last: 400, ewma: 0 };
-        assert_eq!(kind.next(above, used(300, 300, 256)), None);
-        let next = UtilEst::OneAverageAnyCapacity.next(above, used(300, 300, 256)).unwrap();
+        assert_eq!(kind.next(above, used(300, 300, 256), false), None);
+        let next = UtilEst::OneAverageAnyCapacity.next(above, used(300, 300, 256), false).unwrap();
         assert_eq!(next.last, 375 | UTIL_AVG_UNCHANGED);
     }
 
     #[test]
     fn last_value_and_fast_average_follow_spec_2_17_11() {
         assert_eq!(
-            sequence(UtilEst::LastAndFastAverage, &[300, 100, 100, 100, 295, 90, 215, 213, 500]),
+            sequence(UtilEst::LastAndFastAverage, &[300, 100, 100, 100, 295, 90, 215, 213, 500], true),
             [
                 (300, 300),
                 (100, 250),
@@ -248,9 +250,17 @@ mod tests {
     #[test]
     fn last_value_and_average_follow_spec_2_17_11() {
         assert_eq!(
-            sequence(UtilEst::LastAndAverage, &[300, 300, 300, 100, 100, 200]),
+            sequence(UtilEst::LastAndAverage, &[300, 300, 300, 100, 100, 200], false),
             [(301, 75), (301, 131), (301, 173), (101, 155), (101, 141), (201, 156)]
         );
+    }
+
+    #[test]
+    fn without_fast_rise_the_average_rises_by_a_quarter() {
+        // Spec 2 §1.3 and §10.2: ewma + (util - ewma) / 4, as in v4.19 but without its mark in the value: 300 / 4 = 75,
+        // 75 + 225 / 4 = 131 (rounded down), then down: 131 - 31 / 4 = 123 (rounded down).
+        let got = sequence(UtilEst::LastAndFastAverage, &[300, 300, 100], false);
+        assert_eq!(got, [(300, 75), (300, 131), (100, 123)]);
     }
 
     #[test]

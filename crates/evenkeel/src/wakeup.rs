@@ -171,7 +171,7 @@ impl<O: Observer> Sched<O> {
         let se = p.se;
         if self.rules.queues.virtual_time == VirtualTime::Minimum {
             self.update_rq_clock(cpu);
-            self.task_fork_cfs(se);
+            self.task_fork_cfs(cpu, se);
         }
         let target = self.select_task_rq(cpu, child, SelectKind::Fork, false);
         self.assign_cpu(child, target);

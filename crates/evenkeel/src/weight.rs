@@ -4,7 +4,7 @@
 //! time runs at `1024 / weight` of real time: 4 ms of a nice-5 task (weight 335) are 12 226 865 ns of virtual time.
 //!
 //! In the kernel: `sched_prio_to_weight`, `sched_prio_to_wmult`, `__calc_delta`. Specified in spec 2 §2.
-use crate::queue_rules::WeightDivision;
+use crate::queue_rules::{WeightDivision, WeightFloor};
 
 /// Full-resolution weights are the table's weights shifted by this.
 pub const NICE_0_SHIFT: u32 = 10;
@@ -29,7 +29,9 @@ const NICE: [(u32, u32); 40] = [
 pub struct LoadWeight {
     /// Full-resolution weight.
     pub weight: u64,
-    /// `2^32 / scale_load_down(weight)`; 0 while it is not computed.
+    /// The weight in table units (`scale_load_down(weight)`).
+    pub scaled: u64,
+    /// `2^32 / scaled`.
     pub inv: u32,
 }
 
@@ -37,23 +39,28 @@ impl LoadWeight {
     /// The weight of a task of this nice level (-20..=19), with the table's inverse.
     pub fn of_nice(nice: i32) -> Self {
         let (weight, inv) = NICE[(nice.clamp(-20, 19) + 20) as usize];
-        Self { weight: u64::from(weight) << NICE_0_SHIFT, inv }
+        Self { weight: u64::from(weight) << NICE_0_SHIFT, scaled: u64::from(weight), inv }
     }
 
     /// The weight of a `SCHED_IDLE` task: 3.
     pub fn of_idle_policy() -> Self {
-        Self { weight: 3 << NICE_0_SHIFT, inv: 1_431_655_765 }
+        Self { weight: 3 << NICE_0_SHIFT, scaled: 3, inv: 1_431_655_765 }
     }
 
     /// A weight without a table entry (a group's, a queue's): the inverse is the floor of the quotient.
     pub fn computed(weight: u64) -> Self {
-        let scaled = scale_load_down(weight);
+        Self::computed_with(weight, WeightFloor::Two)
+    }
+
+    /// The same in a kernel whose weights in table units have this floor.
+    pub fn computed_with(weight: u64, floor: WeightFloor) -> Self {
+        let scaled = floor.scale_load_down(weight);
         let inv = match scaled {
             0 => u32::MAX,
             w if w >= 0xffff_ffff => 1,
             w => (0xffff_ffff / w) as u32,
         };
-        Self { weight, inv }
+        Self { weight, scaled, inv }
     }
 }
 
@@ -67,6 +74,17 @@ pub const fn scale_load_down(weight: u64) -> u64 {
     }
 }
 
+impl WeightFloor {
+    /// The weight in table units (spec 2 §2.2).
+    #[inline]
+    pub const fn scale_load_down(self, weight: u64) -> u64 {
+        match self {
+            Self::Two => scale_load_down(weight),
+            Self::None => weight >> NICE_0_SHIFT,
+        }
+    }
+}
+
 /// Index of the highest set bit, counted from 1; 0 for 0.
 const fn fls(x: u64) -> u32 {
     64 - x.leading_zeros()
@@ -74,7 +92,12 @@ const fn fls(x: u64) -> u32 {
 
 /// `delta * weight / lw.weight` by multiplication with the inverse (spec 2 §2.4); a few ns low at most.
 pub fn calc_delta(delta: u64, weight: u64, lw: &LoadWeight) -> u64 {
-    let mut factor = scale_load_down(weight);
+    calc_delta_scaled(delta, scale_load_down(weight), lw)
+}
+
+/// The same for a weight in table units.
+pub fn calc_delta_scaled(delta: u64, weight: u64, lw: &LoadWeight) -> u64 {
+    let mut factor = weight;
     let mut shift: u32 = 32;
     if factor >> 32 != 0 {
         let excess = fls(factor >> 32);
@@ -178,6 +201,18 @@ mod tests {
         assert_eq!(calc_delta(24_000_000, 3121 << 10, &queue), 16_719_641);
         assert_eq!(calc_delta(6_000_000, 1024 << 10, &LoadWeight::computed(2048 << 10)), 2_999_998);
         assert_eq!(calc_delta(6_000_000, 1024 << 10, &LoadWeight::computed(3072 << 10)), 1_999_999);
+    }
+
+    #[test]
+    fn tiny_weights_vanish_only_in_the_oldest_kernel() {
+        // Spec 2 §2.2 and §2.3: a group's entity of weight 1920 (of a scale of 1024) counts as 2, or as 1; one of 2 counts
+        // as 2, or as 0, whose inverse is all ones.
+        assert_eq!([0, 2, 1920, 2047, 2048, 3 << 10].map(scale_load_down), [0, 2, 2, 2, 2, 3]);
+        let old = |weight| WeightFloor::None.scale_load_down(weight);
+        assert_eq!([0, 2, 1920, 2047, 2048, 3 << 10].map(old), [0, 0, 1, 1, 2, 3]);
+        assert_eq!(LoadWeight::computed(2).inv, 0x7fff_ffff);
+        assert_eq!(LoadWeight::computed_with(2, WeightFloor::None).inv, 0xffff_ffff);
+        assert_eq!(LoadWeight::computed_with(1920, WeightFloor::None).inv, 0xffff_ffff);
     }
 
     #[test]

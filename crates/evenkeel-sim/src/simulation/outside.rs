@@ -187,6 +187,10 @@ fn checked<O: Observer>(tune: Tune, sched: &Core<O>) -> Result<Tune, String> {
             let name = feature.iter_names().next().map_or("?", |(name, _)| name);
             Err(format!("{} does not have the feature {name}", kernel.build))
         }
+        Tune::Feature { feature, .. } if kernel.features_refused().contains(feature) => {
+            let name = feature.iter_names().next().map_or("?", |(name, _)| name);
+            Err(format!("what the feature {name} switches in {} is not modelled", kernel.build))
+        }
         Tune::BaseSlice { .. } if kernel.tunables.cfs.is_some() => {
             Err(format!("{} has no base_slice_ns", kernel.build))
         }

@@ -263,8 +263,7 @@ impl<O: Observer> Sched<O> {
             if bandwidth.throttle_count == 0 {
                 self.resume_load_tracking(below);
                 self.leave_limbo(below);
-                let queue = &self.queues[below.index()];
-                if !queue.is_fully_decayed() {
+                if !self.is_fully_decayed(below) {
                     self.list_add_leaf_queue(below);
                 }
             }

@@ -3,7 +3,7 @@ use super::v5_15_0::V5_15_0;
 use crate::balance::rules::*;
 use crate::bandwidth::rules::{BandwidthRules, Leftovers};
 use crate::kernel::{Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
-use crate::queue_rules::{LoadTracking, Removal, UtilEst};
+use crate::queue_rules::{LoadTracking, Removal, Unlisting, UtilEst, WeightFloor};
 use crate::select::rules::{AffinityTarget, IdlePolicyCpus, IdleSearch, SlowPath, UnequalSearch};
 use crate::topology::rules::{
     AsymCapacity, DebugFiles, Degeneration, FlagSet, NumaDistances, OverlapGroups, OverlapMinCapacity,
@@ -54,6 +54,13 @@ pub const V4_19_0: Kernel = Kernel {
         // want to run (spec 2 §8.7).
         load_tracking: LoadTracking::ScaledContributions,
         removal: Removal::Subtract,
+        // Groups of very little weight may weigh nothing (spec 2 §2.2).
+        weight_floor: WeightFloor::None,
+        // Queues without load are forgotten at once, whatever is below them (spec 2 §12).
+        unlisting: Unlisting::WhenDecayed,
+        blocked_walk_tells_groups: false,
+        // There are no groups of the idle kind (spec 2 §1.1).
+        idle_groups: false,
         // Estimates rise as slowly as they fall (spec 2 §10.2).
         util_est: UtilEst::LastAndAverage,
         // Averages of idle time are a nanosecond lower (spec 2 §16.3), and the wake-up search has none of its own.

@@ -6,7 +6,7 @@ use crate::kernel::{
     CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
     Tunables,
 };
-use crate::queue_rules::Removal;
+use crate::queue_rules::{Detachment, Removal};
 use crate::select::rules::{IdleSearch, NodeSpread, RemoteWakeup, SlowPath};
 use crate::topology::rules::{
     ClusterLevel, Coregroup, GroupFlags, HybridLevels, NumaDistances, RelaxDomainLevel, SiblingPriority,
@@ -40,6 +40,8 @@ pub const V5_15_0: Kernel = Kernel {
         // Sums are rounded to averages whenever a task leaves (spec 2 §9.2).
         removal: Removal::Recompute,
         attaches_at_least_one: false,
+        // Load of a task that the balancer moves leaves when the task has left its queue (spec 2 §5.5).
+        detachment: Detachment::AtMigration,
         // A task that leaves a CPU idle for long keeps the load it had when it fell asleep (spec 2 §9.4).
         decays_on_idle_migration: false,
         // A sleeper keeps its virtual runtime for ever (spec 2 §7.3).
@@ -120,6 +122,7 @@ pub const V5_15_0: Kernel = Kernel {
             min_granularity_normalized_ns: 750_000,
             wakeup_granularity_normalized_ns: 1_000_000,
             idle_min_granularity_ns: None,
+            child_runs_first: false,
         }),
         // Memory is not tiered by how often it is used.
         numa_balancing: NumaBalancingTunables { hot_threshold_ms: None, ..V6_1_192.tunables.numa_balancing },

@@ -3,7 +3,10 @@ use super::v6_12_117::V6_12_117;
 use crate::balance::rules::*;
 use crate::bandwidth::rules::{BandwidthRules, Throttling};
 use crate::kernel::{DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules};
-use crate::queue_rules::{Expiry, Reweight, SliceProtection, UtilEst, WakeupPreemption};
+use crate::queue_rules::{
+    DelayedEstimate, Expiry, MeanReference, Resched, Reweight, SliceProtection, UtilEst, WakeupPreemption,
+    Yielding,
+};
 use crate::select::rules::SlowPath;
 use crate::topology::rules::{DebugFiles, FlagSet, SmtLevel};
 
@@ -27,10 +30,21 @@ pub const V6_18_15: Kernel = Kernel {
         slice_protection: SliceProtection::ShortestSlice,
         // Losing that protection is reason enough to stop (spec 2 §6.7).
         expiry: Expiry::RenewedOrUnprotected,
+        // What runs is asked to stop on its return to user mode (spec 2 §6.9).
+        resched: Resched::Lazy,
         // A wakee that does not preempt shortens it (spec 2 §6.7).
         wakeup_preemption: WakeupPreemption::TrialShort,
         // Groups whose weight changes leave the queue and join it again (spec 2 §6.10).
         reweight: Reweight::Replace,
+        // Virtual runtimes are kept relative to the mean when the queue last changed (spec 2 §6.1).
+        mean_reference: MeanReference::WhenTimelineChanges,
+        places_any_relative_deadline: true,
+        // Who yields asks for as much again (spec 2 §1.2).
+        yielding: Yielding::RestOfSliceForAnother,
+        // Groups with more than 90 waiting tasks on a CPU seem to have less (spec 2 §18.2).
+        cuts_propagated_runnable: true,
+        // Delayed tasks are in no sum of estimates (spec 2 §10.1).
+        delayed_estimate: DelayedEstimate::NeverCounted,
         // Small CPUs learn from tasks that are too big for them (spec 2 §10.2).
         util_est: UtilEst::OneAverageAnyCapacity,
         // Tasks of a group that has used up its limit stop on their way back to user mode, each for itself (spec 2 §14.3).

@@ -6,7 +6,8 @@ use crate::kernel::{
     CfsTunables, DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables,
 };
 use crate::queue_rules::{
-    Expiry, NewTaskWeight, Reweight, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, Yielding,
+    Expiry, NewTaskWeight, Reweight, TgLoadUpdate, Unlisting, UtilEst, UtilEstUpdate, VirtualTime,
+    WakeupPreemption, Yielding,
 };
 use crate::topology::rules::{
     AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
@@ -78,8 +79,11 @@ pub const V6_1_192: Kernel = Kernel {
         // New tasks always start at half of what their CPU can spare (spec 2 §11).
         new_task_weight: NewTaskWeight::Full,
         // Groups tell their load at every change, and empty ones their lack of it (spec 2 §9.7, §14.2).
-        tg_load_limited_to_ms: false,
+        tg_load_update: TgLoadUpdate::AtOnce,
+        unlisting: Unlisting::WithoutChildren,
         empty_group_keeps_weight: false,
+        // Weights of groups are set again and again, so their averages move a little more often (spec 2 §14.2).
+        reweights_unchanged: true,
         // Estimates remember the last run beside the average (spec 2 §10.2).
         util_est: UtilEst::LastAndFastAverage,
         util_est_update: UtilEstUpdate::AfterDequeue,
@@ -152,6 +156,7 @@ pub const V6_1_192: Kernel = Kernel {
             min_granularity_normalized_ns: 750_000,
             wakeup_granularity_normalized_ns: 1_000_000,
             idle_min_granularity_ns: Some(750_000),
+            child_runs_first: false,
         }),
         ..V6_12_117.tunables
     },

@@ -7,8 +7,8 @@ use crate::kernel::{
     Tunables,
 };
 use crate::queue_rules::{
-    AvgIdle, BuddyPick, DelayedLag, LagLimit, Reweight, SliceProtection, UtilEstUpdate, VirtualTime,
-    WakeupPreemption, WeightDivision,
+    AvgIdle, BuddyPick, DelayedLag, HrtickExpiry, LagLimit, MeanReference, Reweight, SliceProtection,
+    TgLoadUpdate, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision, Yielding,
 };
 use crate::select::rules::{IdlePolicyCpus, SlowPath, UnequalSearch};
 use crate::topology::rules::{LevelWeight, LlcId, LlcSharing, PackageLevel};
@@ -37,6 +37,13 @@ pub const V7_2_13: Kernel = Kernel {
         // Virtual time knows weights to the last bit (spec 2 §1.2, §2.4).
         virtual_time: VirtualTime::FineMean,
         division: WeightDivision::Exact,
+        // It is kept relative to where heavy entities are (spec 2 §6.4).
+        mean_reference: MeanReference::WhenComputedAndToHeavy,
+        places_any_relative_deadline: false,
+        yielding: Yielding::RestOfSlice,
+        cuts_propagated_runnable: false,
+        // Groups tell their load by the clock of the CPU (spec 2 §9.7).
+        tg_load_update: TgLoadUpdate::EachMsOfQueueClock,
         // Lag is limited by the slices of all tasks of the queue (spec 2 §6.5).
         lag_limit: LagLimit::LongestSliceAndTick,
         // A changed weight or policy neither renews nor ends protection (spec 2 §6.5).
@@ -44,6 +51,8 @@ pub const V7_2_13: Kernel = Kernel {
         reweight: Reweight::AboutMeanProtected,
         // A marked task does not spoil the choice of a wakee with a short slice (spec 2 §6.5).
         buddy_pick: BuddyPick::WhenProtecting,
+        // A timer ends slices at their deadlines (spec 2 §6.9).
+        hrtick_expiry: HrtickExpiry::Deadline,
         // New tasks wait for their turn (spec 2 §6.7).
         wakeup_preemption: WakeupPreemption::Pick,
         // Delayed sleepers cannot lose more than they owed (spec 2 §6.8).

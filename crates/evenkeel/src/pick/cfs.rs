@@ -13,7 +13,7 @@ use crate::ids::SeId;
 use crate::kernel::Features;
 use crate::time::Ns;
 use crate::timeline::vtime_before;
-use crate::weight::{LoadWeight, calc_delta};
+use crate::weight::{LoadWeight, calc_delta_scaled};
 
 /// Longer than this, and a sleeper's virtual runtime no longer means anything: `2^63 / 1024` ns.
 const LONG_SLEEP: Ns = (1 << 63) / 1024;
@@ -21,7 +21,7 @@ const LONG_SLEEP: Ns = (1 << 63) / 1024;
 /// An entity's part of the queue it is on, its own weight included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
-    /// Full-resolution weight of the entity.
+    /// Weight of the entity in table units.
     pub(crate) weight: u64,
     /// Full-resolution weight of the queue.
     pub(crate) of: u64,
@@ -32,8 +32,10 @@ pub(crate) struct Share {
 pub(crate) fn sched_slice(nr: u32, shares: impl Iterator<Item = Share>, floor: Ns, rules: &Rules) -> Ns {
     let period =
         if nr > rules.cfs.nr_latency { u64::from(nr) * rules.cfs.min_granularity } else { rules.cfs.latency };
-    let slice =
-        shares.fold(period, |slice, share| calc_delta(slice, share.weight, &LoadWeight::computed(share.of)));
+    let slice = shares.fold(period, |slice, share| {
+        let of = LoadWeight::computed_with(share.of, rules.queues.weight_floor);
+        calc_delta_scaled(slice, share.weight, &of)
+    });
     if rules.features.contains(Features::BASE_SLICE) { slice.max(floor) } else { slice }
 }
 
@@ -184,13 +186,13 @@ mod tests {
         for (i, entity) in entities.iter().enumerate() {
             queue.nr_running += 1;
             queue.load_weight += entity.load.weight;
-            queue.insert_waiting(SeId(i as u32), entity);
+            queue.insert_waiting(entities, SeId(i as u32));
         }
         queue
     }
 
     fn slice(nr: u32, weight: u64, of: u64, rules: &Rules) -> Ns {
-        let share = Share { weight: weight << 10, of: of << 10 };
+        let share = Share { weight, of: of << 10 };
         sched_slice(nr, [share].into_iter(), rules.cfs.min_granularity, rules)
     }
 
@@ -242,7 +244,7 @@ mod tests {
         let mut entities = vec![entity(0, 0), entity(5, 0), entity(-5, 0)];
         let mut queue = queue(&entities);
         let set = |queue: &mut CfsRq, entities: &mut [Entity], se: SeId| {
-            queue.remove_waiting(se, &entities[se.index()]);
+            queue.remove_waiting(entities, se);
             entities[se.index()].prev_sum_exec = entities[se.index()].sum_exec;
             queue.curr = Some(se);
         };
@@ -269,7 +271,7 @@ mod tests {
             let resched = matches!(verdict, "slice" | "vdiff");
             let next = if resched { queue.pick_cfs(&entities, &rules) } else { se };
             if next != se {
-                queue.insert_waiting(se, &entities[se.index()]);
+                queue.insert_waiting(&entities, se);
                 set(&mut queue, &mut entities, next);
             }
             let [n0, n5, m5] = [0, 1, 2].map(|i: usize| entities[i].vruntime);
@@ -382,10 +384,10 @@ mod tests {
         let mut queue = queue(&entities);
         queue.update_min_vruntime(&entities);
         assert_eq!(queue.min_vruntime(), 5_000);
-        queue.remove_waiting(SeId(0), &entities[0]);
+        queue.remove_waiting(&entities, SeId(0));
         queue.update_min_vruntime(&entities);
         assert_eq!(queue.min_vruntime(), 7_000);
-        queue.insert_waiting(SeId(0), &entities[0]);
+        queue.insert_waiting(&entities, SeId(0));
         queue.update_min_vruntime(&entities);
         assert_eq!(queue.min_vruntime(), 7_000);
     }

@@ -11,7 +11,9 @@ use super::rules::Rules;
 use crate::entity::{CfsRq, Entity};
 use crate::ids::SeId;
 use crate::kernel::Features;
-use crate::queue_rules::{BuddyPick, DelayedLag, Expiry, LagLimit, SliceProtection, VirtualTime};
+use crate::queue_rules::{
+    BuddyPick, DelayedLag, Expiry, LagLimit, MeanReference, SliceProtection, VirtualTime, Yielding,
+};
 use crate::timeline::{Waiting, vtime_before};
 
 /// What a pick may take into account.
@@ -78,13 +80,37 @@ impl CfsRq {
         sums
     }
 
-    /// The queue's virtual time: the mean, rounded down. Moves the reference point there, which changes no mean.
-    pub(crate) fn avg_vruntime(&mut self, entities: &[Entity]) -> u64 {
+    /// The queue's virtual time: the mean, rounded down.
+    pub(crate) fn mean(&self, entities: &[Entity]) -> u64 {
         let Sums { keys, weights } = self.sums(entities);
-        let delta = if weights > 0 { keys.div_euclid(weights) } else { 0 };
+        let ahead = if weights > 0 { keys.div_euclid(weights) } else { 0 };
+        self.zero_vruntime.wrapping_add(ahead as u64)
+    }
+
+    /// The same; moves the reference point there in kernels that do so.
+    pub(crate) fn avg_vruntime(&mut self, entities: &[Entity]) -> u64 {
+        let mean = self.mean(entities);
+        match self.mean_reference {
+            MeanReference::WhenComputed | MeanReference::WhenComputedAndToHeavy => self.move_reference(mean),
+            MeanReference::WhenTimelineChanges => {}
+        }
+        mean
+    }
+
+    /// Keeps virtual runtimes relative to `to` from now on, which changes no mean.
+    fn move_reference(&mut self, to: u64) {
+        let delta = self.key(to);
         self.avg_vruntime = self.avg_vruntime.wrapping_sub((self.avg_load as i64).wrapping_mul(delta));
-        self.zero_vruntime = self.zero_vruntime.wrapping_add(delta as u64);
-        self.zero_vruntime
+        self.zero_vruntime = to;
+    }
+
+    /// The timeline has changed.
+    fn refresh_reference(&mut self, entities: &[Entity]) {
+        if self.virtual_time != VirtualTime::Minimum
+            && self.mean_reference == MeanReference::WhenTimelineChanges
+        {
+            self.move_reference(self.mean(entities));
+        }
     }
 
     /// `vruntime <= V`, without division; in 64 bits, which may overflow, unless the mean is a fine one.
@@ -104,21 +130,25 @@ impl CfsRq {
     }
 
     /// Adds an entity to those that wait.
-    pub(crate) fn insert_waiting(&mut self, se: SeId, entity: &Entity) {
+    pub(crate) fn insert_waiting(&mut self, entities: &[Entity], se: SeId) {
+        let entity = &entities[se.index()];
         let weight = self.mean_weight(entity);
         self.avg_vruntime =
             self.avg_vruntime.wrapping_add(self.key(entity.vruntime).wrapping_mul(weight as i64));
         self.avg_load += weight;
         self.timeline.insert(Waiting { key: self.key_of(entity), vruntime: entity.vruntime, se });
+        self.refresh_reference(entities);
     }
 
     /// Takes an entity from those that wait.
-    pub(crate) fn remove_waiting(&mut self, se: SeId, entity: &Entity) {
+    pub(crate) fn remove_waiting(&mut self, entities: &[Entity], se: SeId) {
+        let entity = &entities[se.index()];
         let weight = self.mean_weight(entity);
         self.timeline.remove(se, self.key_of(entity));
         self.avg_vruntime =
             self.avg_vruntime.wrapping_sub(self.key(entity.vruntime).wrapping_mul(weight as i64));
         self.avg_load -= weight;
+        self.refresh_reference(entities);
     }
 
     /// The lag to keep: how far behind `V`, within a limit (spec 2 §6.5).
@@ -155,14 +185,21 @@ impl CfsRq {
         }
         let mut vslice = rules.delta_fair(entity.slice, &entity.load);
         let mut lag = 0;
+        let mut heavier = false;
         if rules.features.contains(Features::PLACE_LAG) && self.nr_running > 0 {
             // Joining moves V towards the newcomer, so the lag is inflated by as much as it will shrink.
             let load = (self.avg_load + curr_weight) as i64;
             let weight = self.mean_weight(entity) as i64;
             lag = entity.vlag.wrapping_mul(load + weight) / load.max(1);
+            heavier = weight > load;
         }
         entity.vruntime = virtual_time.wrapping_sub(lag as u64);
-        if rules.features.contains(Features::PLACE_REL_DEADLINE) && entity.rel_deadline {
+        if heavier && self.mean_reference == MeanReference::WhenComputedAndToHeavy {
+            self.move_reference(entity.vruntime);
+        }
+        let absolute = rules.queues.places_any_relative_deadline
+            || rules.features.contains(Features::PLACE_REL_DEADLINE);
+        if absolute && entity.rel_deadline {
             entity.deadline = entity.deadline.wrapping_add(entity.vruntime);
             entity.rel_deadline = false;
             return;
@@ -205,9 +242,19 @@ impl CfsRq {
     /// The running entity gives up what is left of its slice (spec 2 §1.2).
     pub(crate) fn yield_slice(&mut self, entities: &mut [Entity], se: SeId, rules: &Rules) {
         let entity = &entities[se.index()];
-        if self.eligible(entities, entity.vruntime) {
-            entities[se.index()].vruntime = entity.deadline;
-            self.update_deadline(entities, se, rules);
+        if !self.eligible(entities, entity.vruntime) {
+            return;
+        }
+        let entity = &mut entities[se.index()];
+        entity.vruntime = entity.deadline;
+        match rules.queues.yielding {
+            Yielding::RestOfSlice | Yielding::SkipOnce => {
+                self.update_deadline(entities, se, rules);
+            }
+            Yielding::RestOfSliceForAnother => {
+                let vslice = rules.delta_fair(entity.slice, &entity.load);
+                entity.deadline = entity.deadline.wrapping_add(vslice);
+            }
         }
     }
 
@@ -248,7 +295,8 @@ impl CfsRq {
             (Some(best), Some((se, curr))) if vtime_before(curr.deadline, best.key) => se,
             (Some(best), _) => best.se,
             (None, Some((se, _))) => se,
-            (None, None) => unreachable!("some entity of a queue is always at or before its mean"),
+            // Some entity is always at or before the mean, unless a product has overflowed.
+            (None, None) => self.timeline.entries()[0].se,
         }
     }
 }
@@ -295,10 +343,12 @@ mod tests {
     /// A queue on which all of `entities` wait; virtual time starts at 0 here, as the vectors do.
     fn queue(entities: &mut [Entity]) -> CfsRq {
         let mut queue = CfsRq { zero_vruntime: 0, ..CfsRq::new(CpuId(0)) };
-        for (i, entity) in entities.iter_mut().enumerate() {
+        for entity in entities.iter_mut() {
             entity.on_rq = true;
             queue.nr_running += 1;
-            queue.insert_waiting(SeId(i as u32), entity);
+        }
+        for i in 0..entities.len() {
+            queue.insert_waiting(entities, SeId(i as u32));
         }
         queue
     }
@@ -383,7 +433,7 @@ mod tests {
             queue.place(&mut entities, se, false, &rules());
             let placed = &entities[se.index()];
             assert_eq!((placed.vruntime as i64, placed.deadline as i64), (vruntime, deadline), "{level:?}");
-            queue.insert_waiting(se, &entities[se.index()]);
+            queue.insert_waiting(&entities, se);
             let virtual_time = queue.avg_vruntime(&entities) as i64;
             assert_eq!((virtual_time, virtual_time - vruntime), (after, lag_after), "{level:?}");
         }
@@ -405,9 +455,9 @@ mod tests {
         for (nice, limit) in [(-5, 2_231_079), (0, 6_800_000), (5, 20_785_671), (19, 464_213_333)] {
             let mut entities = [entity(nice, -1_000_000_000_000, 0), entity(-20, 0, 0)];
             let mut queue = CfsRq { virtual_time: VirtualTime::FineMean, ..queue(&mut []) };
-            for (i, entity) in entities.iter_mut().enumerate() {
-                entity.on_rq = true;
-                queue.insert_waiting(SeId(i as u32), entity);
+            for i in 0..entities.len() {
+                entities[i].on_rq = true;
+                queue.insert_waiting(&entities, SeId(i as u32));
             }
             assert_eq!(queue.entity_lag(&entities, SeId(0), &rules), limit, "nice {nice}");
         }

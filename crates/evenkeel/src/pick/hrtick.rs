@@ -3,13 +3,15 @@
 //! With three tasks of 2.8 ms slices and a 4 ms tick, a switch without the timer happens every 4 ms or more; with it the
 //! first task, of weight 3121 with 0.46 ms of virtual time to its deadline, is stopped after 1.4 ms.
 //!
-//! In the kernel: `hrtick_start_fair`, `hrtick`. Specified in spec 2 §6.9. Left out: the variant of older kernels, where
-//! the feature is off.
+//! Older kernels, where the feature exists and is off, set the timer to what is left of the slice in real time, anew at every
+//! pick and whenever a task joins.
+//!
+//! In the kernel: `hrtick_start_fair`, `hrtick`. Specified in spec 2 §6.9.
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
 use crate::kernel::Features;
 use crate::observe::Observer;
-use crate::queue_rules::VirtualTime;
+use crate::queue_rules::{HrtickExpiry, VirtualTime};
 use crate::sched::Sched;
 use crate::time::{Ns, US};
 use crate::weight::NICE_0_LOAD;
@@ -39,23 +41,34 @@ pub fn hrtick_needs_rearm(armed: Option<Ns>, wanted: Ns) -> bool {
 }
 
 impl<O: Observer> Sched<O> {
-    fn ends_slices_by_timer(&self) -> bool {
-        self.feat(Features::HRTICK) && self.rules.queues.virtual_time != VirtualTime::Minimum
-    }
-
-    /// A task was switched to: the timer is set to its deadline, if others wait.
-    pub(crate) fn hrtick_start(&mut self, cpu: CpuId, task: TaskId) {
-        if !self.ends_slices_by_timer() || self.root(cpu).h_nr_queued <= 1 {
+    /// A task was picked, `switched` or again: the timer is set to the end of its slice, if others wait.
+    pub(crate) fn hrtick_start(&mut self, cpu: CpuId, task: TaskId, switched: bool) {
+        let expiry = self.rules.queues.hrtick_expiry;
+        let one_shot = expiry == HrtickExpiry::Deadline;
+        if !self.feat(Features::HRTICK) || self.root(cpu).h_nr_queued <= 1 || (one_shot && !switched) {
             return;
         }
         let entity = self.entity(task);
-        let remaining = entity.deadline.wrapping_sub(entity.vruntime) as i64;
-        match hrtick_delay(remaining, entity.load.weight, 0) {
+        let delay = match expiry {
+            HrtickExpiry::Deadline => {
+                let remaining = entity.deadline.wrapping_sub(entity.vruntime) as i64;
+                hrtick_delay(remaining, entity.load.weight, 0)
+            }
+            HrtickExpiry::Slice => {
+                let slice = match self.rules.queues.virtual_time {
+                    VirtualTime::Minimum => self.sched_slice(entity.cfs_rq, self.tasks[task].se),
+                    VirtualTime::Mean | VirtualTime::FineMean => entity.slice,
+                };
+                let ran = entity.sum_exec - entity.prev_sum_exec;
+                hrtick_delay(slice as i64 - ran as i64, NICE_0_LOAD, 0)
+            }
+        };
+        match delay {
             None => self.resched_curr(cpu, cpu),
             Some(delay) => {
                 let at = self.now + delay;
                 let rq = &mut self.rqs[cpu.index()];
-                if hrtick_needs_rearm(rq.hrtick, at) {
+                if hrtick_needs_rearm(rq.hrtick.filter(|_| one_shot), at) {
                     rq.hrtick = Some(at);
                     self.actions.push_back(Action::HrtickStart { cpu, at: self.since_start(at) });
                 }
@@ -65,10 +78,11 @@ impl<O: Observer> Sched<O> {
 
     /// A task has joined the queue of what runs on `cpu`: from now on its slice may end.
     pub(crate) fn hrtick_update(&mut self, cpu: CpuId) {
-        if self.rqs[cpu.index()].hrtick.is_none()
-            && let Some(curr) = self.rqs[cpu.index()].curr
+        let set_once = self.rules.queues.hrtick_expiry == HrtickExpiry::Deadline;
+        if let Some(curr) = self.rqs[cpu.index()].curr
+            && !(set_once && self.rqs[cpu.index()].hrtick.is_some())
         {
-            self.hrtick_start(cpu, curr);
+            self.hrtick_start(cpu, curr, true);
         }
     }
 
@@ -81,7 +95,7 @@ impl<O: Observer> Sched<O> {
         rq.hrtick = None;
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
-            self.task_tick_fair(curr);
+            self.task_tick_fair(curr, true);
             self.resched_curr(cpu, cpu);
         }
         self.irq_exit(cpu);

@@ -63,7 +63,7 @@ impl CfsRq {
             }
         };
         if waits {
-            self.remove_waiting(se, &entities[se.index()]);
+            self.remove_waiting(entities, se);
         }
         let entity = &mut entities[se.index()];
         let (from, to) = (entity.load.weight, load.weight);
@@ -93,7 +93,7 @@ impl CfsRq {
         }
         self.load_weight += to;
         if waits {
-            self.insert_waiting(se, &entities[se.index()]);
+            self.insert_waiting(entities, se);
         }
     }
 }
@@ -125,7 +125,7 @@ mod tests {
         for (i, entity) in entities.iter().enumerate() {
             queue.nr_running += 1;
             queue.load_weight += entity.load.weight;
-            queue.insert_waiting(SeId(i as u32), entity);
+            queue.insert_waiting(&entities, SeId(i as u32));
         }
         queue.reweight_queued(&mut entities, SeId(0), LoadWeight::computed(weight << 10), rules);
         assert_eq!(queue.load_weight, entities.iter().map(|entity| entity.load.weight).sum());

@@ -58,6 +58,8 @@ pub struct CfsSlices {
     pub wakeup_granularity: Ns,
     /// The shortest slice of idle entities among others; `None` where they have no slice of their own.
     pub idle_min_granularity: Option<Ns>,
+    /// A new task runs before its creator.
+    pub child_runs_first: bool,
     /// With more tasks than this the period grows (`sched_nr_latency`).
     pub nr_latency: u32,
 }
@@ -70,6 +72,7 @@ impl CfsSlices {
             min_granularity: tunables.min_granularity_normalized_ns * factor,
             wakeup_granularity: tunables.wakeup_granularity_normalized_ns * factor,
             idle_min_granularity: tunables.idle_min_granularity_ns,
+            child_runs_first: tunables.child_runs_first,
             nr_latency: tunables.latency_normalized_ns.div_ceil(tunables.min_granularity_normalized_ns)
                 as u32,
         }
