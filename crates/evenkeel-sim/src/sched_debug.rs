@@ -1,12 +1,13 @@
 //! The state of all queues and tasks in the text form of debugfs `sched/debug`.
 //!
-//! The layout is that of the kernels whose runs are modelled: the same sections, the same names, the same columns, so
-//! scripts made for the real file read it. A value in milliseconds has six digits after the point: 1 482 313 150 ns is
+//! The layout is that of the kernel: the same sections, the same names, the same columns, so scripts made for the real file
+//! read it. It is known from recordings of v6.1, v6.12, v6.18 and v7.2; for others there is no such view. A value in milliseconds has six digits after the point: 1 482 313 150 ns is
 //! `1482.313150`.
 //!
 //! Left out are lines about what is not modelled: the number of `sysctl_sched_features` (its bits are numbered by each
 //! build), the CPU's frequency, and of a task group's queue the lines about its entity. Real-time and deadline queues are
-//! printed as the empty queues they are. Tasks are numbered from 1 in the order of their creation instead of by PID.
+//! printed as the empty queues they are; the bandwidth of the deadline servers of newer kernels is that of an idle machine.
+//! Tasks are numbered from 1 in the order of their creation instead of by PID.
 //!
 //! In the kernel: `sched_debug_show`, `print_cpu`, `print_cfs_rq`, `print_task`.
 use crate::metrics::RunResult;
@@ -20,12 +21,20 @@ use evenkeel::observe::Observer;
 use evenkeel::rq::Rq;
 use evenkeel::sched::BOOT_NS;
 use evenkeel::task::TaskState;
-use evenkeel::time::Ns;
+use evenkeel::time::{MS, Ns};
 
 /// What an empty queue shows as its first and last virtual time: -1 ns, of which only the fraction survives.
 const NOTHING: &str = "0.000001";
 
 const TASK_HEADING: &str = " S            task   PID       vruntime   eligible    deadline             slice          sum-exec      switches  prio         wait-time        sum-sleep       sum-block  node   group-id  group-path";
+
+const CLASSIC_HEADING: &str = " S            task   PID         tree-key  switches  prio     wait-time             sum-exec        sum-sleep";
+
+/// The line below the newer heading is a little shorter than it.
+const RULE_LENGTH: usize = 191;
+
+/// What a CPU's deadline server has of it: 50 ms of every second, of 2^20.
+const DEADLINE_SERVER_BW: usize = 52_428;
 
 /// The file as the simulation's kernel would print it now, if its layout is known.
 pub fn sched_debug<O: Observer>(sim: &Simulation<O>) -> Result<String, NoView> {
@@ -33,7 +42,8 @@ pub fn sched_debug<O: Observer>(sim: &Simulation<O>) -> Result<String, NoView> {
     if kernel.debug_layout == DebugLayout::Unknown {
         return Err(NoView { build: kernel.build });
     }
-    let mut view = View { sim, result: sim.result(), text: String::new() };
+    let layout = kernel.debug_layout;
+    let mut view = View { sim, layout, result: sim.result(), text: String::new() };
     view.header();
     for rq in sim.sched().rqs() {
         view.cpu(rq);
@@ -43,6 +53,7 @@ pub fn sched_debug<O: Observer>(sim: &Simulation<O>) -> Result<String, NoView> {
 
 struct View<'a, O: Observer> {
     sim: &'a Simulation<O>,
+    layout: DebugLayout,
     result: RunResult,
     text: String,
 }
@@ -76,13 +87,28 @@ impl<O: Observer> View<'_, O> {
         let tunables = &sched.kernel().tunables;
         let factor =
             u64::from(tunables.scaling.factor(sched.rqs().iter().filter(|rq| rq.active).count() as u32));
-        let slice = split_unsigned(tunables.base_slice_normalized_ns * factor);
+        let scaled = |ns: Ns| split_unsigned(ns * factor);
+        let slices = match &tunables.cfs {
+            None => vec![("sysctl_sched_base_slice", scaled(tunables.base_slice_normalized_ns))],
+            Some(cfs) => vec![
+                ("sysctl_sched_latency", scaled(cfs.latency_normalized_ns)),
+                ("sysctl_sched_min_granularity", scaled(cfs.min_granularity_normalized_ns)),
+                (
+                    "sysctl_sched_idle_min_granularity",
+                    split_unsigned(cfs.idle_min_granularity_ns.unwrap_or(0)),
+                ),
+                ("sysctl_sched_wakeup_granularity", scaled(cfs.wakeup_granularity_normalized_ns)),
+                ("sysctl_sched_child_runs_first", "0".to_owned()),
+            ],
+        };
         let (number, name) = match tunables.scaling {
             evenkeel::kernel::TunableScaling::None => (0, "none"),
             evenkeel::kernel::TunableScaling::Log => (1, "logarithmic"),
             evenkeel::kernel::TunableScaling::Linear => (2, "linear"),
         };
-        writeln!(self.text, "  .{:<40}: {slice}", "sysctl_sched_base_slice").ok();
+        for (name, value) in slices {
+            writeln!(self.text, "  .{name:<40}: {value}").ok();
+        }
         writeln!(self.text, "  .{:<40}: {number} ({name})\n", "sysctl_sched_tunable_scaling").ok();
     }
 
@@ -110,12 +136,28 @@ impl<O: Observer> View<'_, O> {
         }
         self.cfs_rq(QueueId(cpu.0));
         writeln!(self.text, "rt_rq[{cpu}]:").ok();
+        let classic = self.layout == DebugLayout::Classic;
         self.line("rt_nr_running", 0);
+        if classic {
+            self.line("rt_nr_migratory", 0);
+            self.line("rt_throttled", 0);
+            self.line("rt_time", split(0));
+            self.line("rt_runtime", split_unsigned(950 * MS));
+        }
         writeln!(self.text, "\ndl_rq[{cpu}]:").ok();
         self.line("dl_nr_running", 0);
-        // Realtime tasks may have 950 ms of every second: 0.95 * 2^20.
-        self.line("dl_bw->bw", 996_147);
-        self.line("dl_bw->total_bw", 0);
+        if classic {
+            self.line("dl_nr_migratory", 0);
+        }
+        // Realtime tasks may have 950 ms of every second: 0.95 * 2^20; in the newest kernels all of it.
+        let servers = sched.online().weight() as usize * DEADLINE_SERVER_BW;
+        let (most, used) = match self.layout {
+            DebugLayout::Sums => (1 << 20, servers),
+            DebugLayout::Queued => (996_147, servers),
+            _ => (996_147, 0),
+        };
+        self.line("dl_bw->bw", most);
+        self.line("dl_bw->total_bw", used);
         self.tasks(cpu);
     }
 
@@ -134,14 +176,25 @@ impl<O: Observer> View<'_, O> {
             .min_by(|a, b| order(&a.vruntime, &b.vruntime));
         let last = vruntimes().max_by(|a, b| order(a, b));
         let or_nothing = |value: Option<u64>| value.map_or(NOTHING.to_owned(), split_unsigned);
+        if self.layout == DebugLayout::Classic {
+            let first = first.map(|first| first.vruntime);
+            return self.classic_cfs_rq(queue, first, last);
+        }
         self.line("left_deadline", or_nothing(first.map(|first| first.deadline)));
         self.line("left_vruntime", or_nothing(first.map(|first| first.vruntime)));
         self.line("zero_vruntime", split_unsigned(queue.zero_vruntime));
+        if self.layout == DebugLayout::Sums {
+            let sum = queue.avg_vruntime;
+            let bits = sum.unsigned_abs().checked_ilog2().map_or(-1, i64::from);
+            self.line("sum_w_vruntime", format_args!("{sum} ({bits} bits)"));
+            self.line("sum_weight", queue.avg_load);
+            self.line("sum_shift", 0);
+        }
         self.line("avg_vruntime", split_unsigned(sched.avg_vruntime(id)));
         self.line("right_vruntime", or_nothing(last));
         let spread = first.zip(last).map_or(0, |(first, last)| last.wrapping_sub(first.vruntime));
         self.line("spread", split_unsigned(spread));
-        let queued = sched.kernel().debug_layout == DebugLayout::Queued;
+        let queued = matches!(self.layout, DebugLayout::Queued | DebugLayout::Sums);
         self.line(if queued { "nr_queued" } else { "nr_running" }, queue.nr_running);
         self.line("h_nr_runnable", queue.h_nr_runnable());
         self.line("h_nr_queued", queue.h_nr_queued);
@@ -152,16 +205,42 @@ impl<O: Observer> View<'_, O> {
             self.line("idle_nr_running", self.idle_entities(queue));
             self.line("idle_h_nr_running", queue.idle_h_nr_running);
         }
+        self.load_lines(queue, "util_est");
+    }
+
+    /// The lines of the classic scheduler's queue.
+    fn classic_cfs_rq(&mut self, queue: &CfsRq, first: Option<u64>, last: Option<u64>) {
+        let sched = self.sim.sched();
+        let or_nothing = |value: Option<u64>| value.map_or(NOTHING.to_owned(), split_unsigned);
+        let of_cpu_0 = sched.queues()[0].zero_vruntime;
+        let spread = first.zip(last).map_or(0, |(first, last)| last.wrapping_sub(first));
+        self.line("exec_clock", split(0));
+        self.line("MIN_vruntime", or_nothing(first));
+        self.line("min_vruntime", split_unsigned(queue.zero_vruntime));
+        self.line("max_vruntime", or_nothing(last));
+        self.line("spread", split_unsigned(spread));
+        self.line("spread0", split(queue.zero_vruntime.wrapping_sub(of_cpu_0) as i64));
+        self.line("nr_spread_over", 0);
+        self.line("nr_running", queue.nr_running);
+        self.line("h_nr_running", queue.h_nr_queued);
+        self.line("idle_nr_running", self.idle_entities(queue));
+        self.line("idle_h_nr_running", queue.idle_h_nr_running);
+        self.load_lines(queue, "util_est_enqueued");
+    }
+
+    /// The lines about load and limits, with the name under which the estimate is shown.
+    fn load_lines(&mut self, queue: &CfsRq, estimate: &str) {
+        let tg_load_avg = self.sim.sched().groups()[queue.group.index()].load_avg;
         self.line("load", queue.load_weight);
         self.line("load_avg", queue.avg.load_avg);
         self.line("runnable_avg", queue.avg.runnable_avg);
         self.line("util_avg", queue.avg.util_avg);
-        self.line("util_est", queue.avg.util_est);
+        self.line(estimate, queue.avg.util_est);
         self.line("removed.load_avg", queue.removed.load_avg);
         self.line("removed.util_avg", queue.removed.util_avg);
         self.line("removed.runnable_avg", queue.removed.runnable_avg);
         self.line("tg_load_avg_contrib", queue.tg_load_avg_contrib);
-        self.line("tg_load_avg", group.load_avg);
+        self.line("tg_load_avg", tg_load_avg);
         self.line("throttled", u32::from(queue.bandwidth.throttled));
         self.line("throttle_count", queue.bandwidth.throttle_count);
         self.text.push('\n');
@@ -190,7 +269,14 @@ impl<O: Observer> View<'_, O> {
 
     fn tasks(&mut self, cpu: CpuId) {
         let sched = self.sim.sched();
-        writeln!(self.text, "\nrunnable tasks:\n{TASK_HEADING}\n{}", "-".repeat(TASK_HEADING.len())).ok();
+        let classic = self.layout == DebugLayout::Classic;
+        let heading = if classic { CLASSIC_HEADING } else { TASK_HEADING };
+        writeln!(
+            self.text,
+            "\nrunnable tasks:\n{heading}\n{}",
+            "-".repeat(if classic { heading.len() } else { RULE_LENGTH })
+        )
+        .ok();
         for (id, task) in sched.tasks().iter() {
             if task.cpu != cpu || matches!(task.state, TaskState::New | TaskState::Dead) {
                 continue;
@@ -206,6 +292,24 @@ impl<O: Observer> View<'_, O> {
             let mut name = self.sim.task_name(id);
             // The kernel keeps fifteen characters.
             name.truncate(name.char_indices().nth(15).map_or(name.len(), |(at, _)| at));
+            if classic {
+                let line = format!(
+                    "{}{state} {name:>15} {:>5} {:>16} {:>9} {:>5} {:>16} {:>16} {:>16} {:>16} {} 0 {}",
+                    if current { '>' } else { ' ' },
+                    pid(id),
+                    split_unsigned(entity.vruntime),
+                    times.voluntary_switches + times.involuntary_switches,
+                    120 + task.nice,
+                    split_unsigned(task.run_delay),
+                    split_unsigned(entity.sum_exec),
+                    split_unsigned(times.sleep),
+                    split_unsigned(0),
+                    sched.node_of(cpu),
+                    sched.groups()[task.group.index()].name,
+                );
+                writeln!(self.text, "{line}").ok();
+                continue;
+            }
             let line = format!(
                 "{}{state} {name:>15} {:>5} {:>16}   {}   {:>16}   {:>16} {:>16} {:>9}   {:>5} {:>16} {:>16} {:>16}   {}      {}        {}",
                 if current { '>' } else { ' ' },
@@ -245,7 +349,7 @@ impl core::fmt::Display for NoView {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
-            "the layout of sched/debug of {} is not known here; that of the kernels from v6.12 to v6.18 is",
+            "the layout of sched/debug of {} is not known here: only those of v6.1, v6.12, v6.18 and v7.2 were recorded",
             self.build,
         )
     }

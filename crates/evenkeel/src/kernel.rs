@@ -59,12 +59,16 @@ impl Kernel {
 /// The layouts of debugfs `sched/debug` that views can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebugLayout {
-    /// Not laid out here: the classic scheduler's, or one with sums of weighted virtual time.
+    /// Not laid out here: no recording shows it.
     Unknown,
+    /// The classic scheduler's: virtual runtimes of the first and the last entity, no deadlines.
+    Classic,
     /// Deadlines; counts called `nr_running`, `idle_h_nr_running`; delayed tasks counted apart.
     Running,
     /// Deadlines; counts called `nr_queued`, `h_nr_idle`.
     Queued,
+    /// The same with the sums from which the virtual time is computed.
+    Sums,
 }
 
 /// Tunables with their defaults as a kernel boots with them.

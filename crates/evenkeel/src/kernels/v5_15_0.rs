@@ -3,8 +3,8 @@ use super::v6_1_192::V6_1_192;
 use crate::balance::rules::*;
 use crate::bandwidth::rules::{BandwidthRules, PauseClock};
 use crate::kernel::{
-    CfsTunables, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
-    Tunables,
+    CfsTunables, DebugLayout, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules,
+    TopologyRules, Tunables,
 };
 use crate::queue_rules::{Detachment, Removal};
 use crate::select::rules::{IdleSearch, NodeSpread, RemoteWakeup, SlowPath};
@@ -17,6 +17,8 @@ pub const V5_15_0: Kernel = Kernel {
     build: "v5.15.0",
     alias: "v5.15",
     runs: true,
+    // No recording shows its sched/debug.
+    debug_layout: DebugLayout::Unknown,
     topology: TopologyRules {
         // CPUs that share an L2 cache are nothing special (spec 1 §3.1).
         cluster_level: ClusterLevel::Absent,

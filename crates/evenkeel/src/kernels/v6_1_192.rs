@@ -37,7 +37,7 @@ pub const V6_1_192: Kernel = Kernel {
     build: "v6.1.192",
     alias: "v6.1",
     runs: true,
-    debug_layout: DebugLayout::Unknown,
+    debug_layout: DebugLayout::Classic,
     topology: TopologyRules {
         // CPUs that share an L2 cache are a level, but wake-ups do not yet know it for one (spec 1 §3.1).
         cluster_level: ClusterLevel::Unflagged,

@@ -18,7 +18,7 @@ pub const V7_2_13: Kernel = Kernel {
     build: "v7.2.13",
     alias: "v7.2",
     runs: true,
-    debug_layout: DebugLayout::Unknown,
+    debug_layout: DebugLayout::Sums,
     topology: TopologyRules {
         // Distances between packages are averaged where the platform asks for it (spec 1 §3.4).
         averages_package_distances: true,
