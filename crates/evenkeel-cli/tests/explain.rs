@@ -323,8 +323,11 @@ fn a_task_that_a_limit_stops() {
         let idle = explained(&["--idle"]);
         assert_eq!(idle["unattributed_ns"], 0, "{kernel}");
         assert_eq!(idle["wasted_ns"], run["conservation"]["wasted_ns"], "{kernel}");
-        let (idle, waiting) = (idle["idle_ns"].as_u64(), idle["idle_while_waiting_ns"].as_u64());
-        assert!(waiting.unwrap() * 5 < idle.unwrap(), "{kernel}: {waiting:?} of {idle:?}");
+        // CPUs idle after all nine tasks have started only because the limit has stopped some of them.
+        let [idle, waiting, beside] = ["idle_ns", "idle_while_waiting_ns", "idle_beside_stopped_ns"]
+            .map(|key| idle[key].as_u64().unwrap());
+        let rest = idle - waiting - beside;
+        assert!(waiting * 5 < idle && rest * 5 < idle, "{kernel}: {waiting}, {beside} and {rest} of {idle}");
         let groups = run["groups"].as_array().unwrap();
         let limit = &groups.iter().find(|group| group["path"] == "/quota").unwrap()["limit"];
         assert!(limit["throttled_ns"].as_u64().unwrap() > 2_500_000_000, "{kernel}: {limit}");

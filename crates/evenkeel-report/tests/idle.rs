@@ -30,7 +30,8 @@ fn check(name: &str, machine: &Machine, kernel: &Kernel, workload: &Workload, pa
     let idle: u64 = result.cpus.iter().map(|cpu| cpu.idle).sum();
     assert_eq!(report.idle, idle, "{name}: idle time is what the meters of the run say");
     assert_eq!(report.wasted, result.conservation.wasted, "{name}: so is the part that could have been used");
-    let (total, by_cpu) = recount.finish(now);
+    let (total, by_cpu, beside_stopped) = recount.finish(now);
+    assert_eq!(report.stopped, beside_stopped, "{name}: idle time beside stopped tasks");
     assert_eq!(report.total, total, "{name}: so is idle time while a task waited");
     assert_eq!(report.by_cpu, by_cpu, "{name}: on each CPU");
     let caused: u64 = report.causes.iter().map(|(_, share)| share.time).sum();

@@ -119,6 +119,8 @@ pub(crate) struct Recount {
     allowed: BTreeMap<TaskId, Vec<CpuId>>,
     since: Ns,
     by_cpu: Vec<Ns>,
+    /// Idle time of CPUs that only stopped tasks could have used.
+    beside_stopped: Ns,
 }
 
 impl Recount {
@@ -130,13 +132,14 @@ impl Recount {
             throttled: BTreeSet::new(),
             allowed: BTreeMap::new(),
             since: 0,
+            beside_stopped: 0,
             by_cpu: vec![0; cpus],
         }
     }
 
-    pub(crate) fn finish(mut self, now: Ns) -> (Ns, Vec<Ns>) {
+    pub(crate) fn finish(mut self, now: Ns) -> (Ns, Vec<Ns>, Ns) {
         self.advance(now);
-        (self.by_cpu.iter().sum(), self.by_cpu)
+        (self.by_cpu.iter().sum(), self.by_cpu, self.beside_stopped)
     }
 
     fn advance(&mut self, now: Ns) {
@@ -148,8 +151,12 @@ impl Recount {
         for (index, idle) in self.idle.iter().enumerate() {
             let may = |task: &TaskId| self.allowed[task].contains(&CpuId(index as u32));
             let mut waiting = self.waiting.keys().filter(|task| !self.throttled.contains(task));
-            if *idle == Some(true) && waiting.any(may) {
-                self.by_cpu[index] += span;
+            if *idle == Some(true) {
+                if waiting.any(may) {
+                    self.by_cpu[index] += span;
+                } else if self.waiting.keys().any(may) {
+                    self.beside_stopped += span;
+                }
             }
         }
     }

@@ -7,7 +7,7 @@
 //! its wake-up to another CPU. Stretches are counted per CPU: when seven CPUs idle and one task waits, each of the seven
 //! has a stretch. What could really have been used, one task per CPU, is [`Report::wasted`]; it equals the figure of the
 //! run's own meters. A task that a limit of CPU time has stopped does not wait for a CPU: idle CPUs beside it are no
-//! stretch.
+//! stretch. How long they idled like that is [`Report::stopped`].
 //!
 //! # The rule of attribution
 //! Every nanosecond of a stretch has exactly one cause; there is no "other". The cause at a moment is, in this order:
@@ -122,6 +122,8 @@ pub struct Report {
     pub stretches: u64,
     /// Of that time what waiting tasks could have used, one task per CPU.
     pub wasted: Ns,
+    /// CPU time that was idle while nothing waited for the CPU but a limit had stopped a task that may run there.
+    pub stopped: Ns,
     /// Causes, the most expensive first.
     pub causes: Vec<(Cause, Share)>,
     /// Time by CPU.
@@ -206,6 +208,7 @@ impl IdleObserver {
             if idle && somebody_waits && self.machine.candidates(cpu).next().is_some() {
                 self.charge(cpu, span, now);
             } else {
+                self.report.stopped += if idle && self.machine.has_stopped(cpu) { span } else { 0 };
                 self.close(index);
             }
         }

@@ -29,15 +29,28 @@ pub(super) struct TaskState {
 }
 
 impl TaskState {
-    /// Whether it waits for a CPU.
-    fn waits(&self) -> bool {
-        matches!(self.doing, Doing::Waiting(_) | Doing::InFlight(_)) && !self.throttled
+    /// What it waits for, if it waits.
+    fn wait(&self) -> Option<WaitFor> {
+        match self.doing {
+            Doing::Waiting(_) | Doing::InFlight(_) if self.throttled => Some(WaitFor::Time),
+            Doing::Waiting(_) | Doing::InFlight(_) => Some(WaitFor::Cpu),
+            Doing::NotWaiting | Doing::Running => None,
+        }
     }
 
     /// Whether it may run on `cpu`.
     pub(super) fn may_use(&self, cpu: CpuId) -> bool {
         self.pinned.as_ref().is_none_or(|allowed| allowed.contains(cpu))
     }
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitFor {
+    /// A CPU.
+    Cpu,
+    /// Time: a limit has stopped it.
+    Time,
 }
 
 /// The machine as far as waiting and idling go.
@@ -52,6 +65,8 @@ pub(super) struct Machine {
     pub(super) tasks: Vec<TaskState>,
     /// Those that wait for a CPU or are in flight, ascending.
     pub(super) waiting: Vec<TaskId>,
+    /// Those that a limit has stopped, ascending.
+    stopped: Vec<TaskId>,
 }
 
 impl Machine {
@@ -63,6 +78,7 @@ impl Machine {
             tickless: vec![true; online.len()],
             tasks: Vec::new(),
             waiting: Vec::new(),
+            stopped: Vec::new(),
         }
     }
 
@@ -80,16 +96,28 @@ impl Machine {
 
     fn change(&mut self, task: TaskId, change: impl FnOnce(&mut TaskState)) {
         let state = self.task(task);
-        let before = state.waits();
+        let before = state.wait();
         change(state);
-        if state.waits() == before {
+        let after = state.wait();
+        if after == before {
             return;
         }
-        match self.waiting.binary_search(&task) {
-            Ok(at) => {
-                self.waiting.remove(at);
-            }
-            Err(at) => self.waiting.insert(at, task),
+        if let Some(list) = self.list(before)
+            && let Ok(at) = list.binary_search(&task)
+        {
+            list.remove(at);
+        }
+        if let Some(list) = self.list(after)
+            && let Err(at) = list.binary_search(&task)
+        {
+            list.insert(at, task);
+        }
+    }
+
+    fn list(&mut self, wait: Option<WaitFor>) -> Option<&mut Vec<TaskId>> {
+        match wait? {
+            WaitFor::Cpu => Some(&mut self.waiting),
+            WaitFor::Time => Some(&mut self.stopped),
         }
     }
 
@@ -139,6 +167,11 @@ impl Machine {
     pub(super) fn candidates(&self, cpu: CpuId) -> impl Iterator<Item = Doing> {
         let tasks = self.waiting.iter().map(|task| &self.tasks[task.index()]);
         tasks.filter(move |task| task.may_use(cpu)).map(|task| task.doing)
+    }
+
+    /// Whether a limit has stopped a task that may run on `cpu`.
+    pub(super) fn has_stopped(&self, cpu: CpuId) -> bool {
+        self.stopped.iter().any(|task| self.tasks[task.index()].may_use(cpu))
     }
 
     /// Whether a task that may run on `cpu` waits on the queue of a CPU for which `place` holds.

@@ -34,6 +34,15 @@ impl Report {
             units::duration(self.wasted),
         );
         text.push_str(&wrap(&summary, page.width, ""));
+        if self.stopped > 0 {
+            let stopped = format!(
+                "For {} more ({}) nothing waited for the idle CPU, but a limit of CPU time had stopped a task that may run \
+                 there.",
+                units::duration(self.stopped),
+                units::percent(self.stopped, all)
+            );
+            text.push_str(&wrap(&stopped, page.width, ""));
+        }
         if self.total == 0 {
             return text;
         }
@@ -89,6 +98,7 @@ impl Report {
             "idle_ns": self.idle,
             "idle_while_waiting_ns": self.total,
             "wasted_ns": self.wasted,
+            "idle_beside_stopped_ns": self.stopped,
             "stretches": self.stretches,
             "unattributed_ns": self.unattributed(),
             "by_cpu_ns": self.by_cpu,
