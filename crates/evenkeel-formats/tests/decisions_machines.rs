@@ -287,3 +287,15 @@ fn rows_are_of_eight_or_ten_numbers() {
     let expected = "invalid length 9, expected a row of 10 numbers, or of 8 without the two of memory nodes";
     assert_eq!(row("[1,2,3,4,5,6,7,8,9]"), Err(expected.to_owned()));
 }
+
+/// A packed file that ends too soon is an error that names the file.
+#[test]
+fn a_file_that_is_cut_off_is_an_error() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/decisions/6.12/c4t2/lb.jsonl.gz");
+    let packed = std::fs::read(path).unwrap();
+    let cut = std::env::temp_dir().join(format!("evenkeel-cut-{}.jsonl.gz", std::process::id()));
+    std::fs::write(&cut, &packed[..packed.len() / 2]).unwrap();
+    let error = decisions::read_lb(&cut).unwrap_err().to_string();
+    std::fs::remove_file(&cut).unwrap();
+    assert!(error.contains("evenkeel-cut-"), "{error}");
+}

@@ -200,6 +200,32 @@ fn each_rule_for_an_amount() {
     assert_eq!(rule(case(&V5_15_0)), (ImbalanceRule::EvenOut, (2048 - average) * 2048 / 1024));
 }
 
+/// Spec 3 §5.1-5: of fully busy groups the last one gives in newer kernels, unless the first is a core of several threads; in
+/// older ones the first.
+#[test]
+fn of_fully_busy_groups_the_last_or_the_first_gives() {
+    let full = (1, 1024, 1000, 1024);
+    for kernel in TYPED {
+        let case = |flags| {
+            Case::of(kernel, &caches(1, 4), "MC", &[IDLE, full, full, full]).group_flags(flags).src_group().0
+        };
+        let newer = kernel.balance.choice.same_class == SameClass::KnowsCores;
+        let number = |flags| {
+            let case = case(flags);
+            assert_eq!(case.busiest_stat.group_type, FullyBusy);
+            case.busiest
+        };
+        let groups = Case::of(kernel, &caches(1, 4), "MC", &[IDLE; 4]);
+        let ring: Vec<_> = {
+            let sd = groups.sd();
+            groups.topo.ring(groups.topo.domains[sd.index()].groups).collect()
+        };
+        let last = if newer { ring[3] } else { ring[1] };
+        assert_eq!(number(SdFlags::empty()), Some(last), "{}", kernel.build);
+        assert_eq!(number(SdFlags::SHARE_CPUCAPACITY), Some(ring[1]), "{}", kernel.build);
+    }
+}
+
 /// One row of the feature matrix: what it says, how a kernel value shows it, and the columns v4.19 to v7.2.
 type Row = (&'static str, fn(&Kernel) -> bool, [bool; 6]);
 
@@ -223,6 +249,7 @@ const MATRIX: &[Row] = &[
     ("prefer_sibling of the busiest group", |k| k.balance.groups.prefer_sibling == PreferSibling::BusiestGroup, [false, false, false, true, true, true]),
     ("core-weighted sibling imbalance", |k| k.balance.choice.sibling_imbalance == SiblingImbalance::PerCore, [false, false, false, true, true, true]),
     ("reduced capacity is a misfit", |k| k.balance.groups.reduced_is_misfit && k.balance.comparison == Comparison::Typed, [false, false, true, true, true, true]),
+    ("misfit on the largest CPU (spec 3 §1.3)", |k| k.balance.groups.misfit_on_largest, [true, true, true, false, false, false]),
     ("asym packing by busy threads", |k| k.balance.groups.asym_packing == GroupAsymPacking::BusyThreads, [false, false, true, false, false, false]),
     ("asym packing by idle cores", |k| k.balance.groups.asym_packing == GroupAsymPacking::IdleCore, [false, false, false, true, true, true]),
     ("dst core idle for misfit pull", |k| k.balance.choice.misfit == MisfitCandidates::SmallerCpusForIdleCore, [false, false, true, true, false, true]),

@@ -361,6 +361,8 @@ pub struct GroupRules {
     pub numa_counters: NumaCounters,
     /// A single task on a CPU whose capacity others use is a misfit, also where all CPUs are equal (spec 3 §8.4).
     pub reduced_is_misfit: bool,
+    /// A task that is too big for the largest CPU it may use is a misfit, too (spec 3 §1.3).
+    pub misfit_on_largest: bool,
     /// When a preferred CPU makes a group its source (spec 3 §4.3, §11).
     pub asym_packing: GroupAsymPacking,
     /// Several tasks on a core make it a source (spec 3 §8.5).

@@ -104,9 +104,10 @@ impl Bench {
 
     pub(super) fn allow(&mut self, task: TaskId, allowed: &str) {
         let mask = CpuMask::parse_list(allowed, self.sched.rqs.len()).unwrap();
-        let task = &mut self.sched.tasks[task];
-        task.nr_cpus_allowed = mask.weight();
-        task.allowed = Arc::new(mask);
+        let changed = &mut self.sched.tasks[task];
+        changed.nr_cpus_allowed = mask.weight();
+        changed.allowed = Arc::new(mask);
+        self.sched.note_allowed_capacity(task);
     }
 
     /// The tasks of `cpu` from the tail of its list to the head.

@@ -202,6 +202,30 @@ fn a_running_misfit_is_pushed_at_once() {
     }
 }
 
+/// Spec 3 §1.3: a task is a misfit where it may go to a larger CPU, in older kernels wherever it does not fit.
+#[test]
+fn a_task_on_the_largest_cpu_is_a_misfit_in_older_kernels() {
+    let mut machine = caches(2, 2);
+    machine.arch = Arch::Generic;
+    machine.cpus[..2].iter_mut().for_each(|cpu| cpu.capacity = 430);
+    for kernel in TYPED {
+        let misfit = |cpu: u32, allowed: &str, util: u64| {
+            let mut bench = Bench::of(kernel, &machine, CostModel::ZERO);
+            let task = bench.hog(cpu, allowed);
+            bench.advance(MS);
+            load(&mut bench, cpu, [1024, util, 1024]);
+            task_load(&mut bench, cpu, [1024, util]);
+            bench.sched.update_misfit_status(CpuId(cpu), Some(task));
+            bench.sched.rqs[cpu as usize].misfit_task_load
+        };
+        assert_eq!(misfit(0, "0-3", 425), 1023, "{}", kernel.build);
+        assert_eq!([misfit(0, "0", 425), misfit(0, "0-3", 300)], [0, 0], "one CPU, or it fits");
+        let older = [V5_15_0.build, V6_1_192.build].contains(&kernel.build);
+        assert_eq!(misfit(2, "0-3", 1000), if older { 1023 } else { 0 }, "{}", kernel.build);
+        assert_eq!(misfit(0, "0-1", 425), if older { 1023 } else { 0 }, "no larger one is allowed");
+    }
+}
+
 /// V12: the task of a CPU that others use is pushed at once, and that is a failure.
 #[test]
 fn a_task_is_pushed_off_a_cpu_that_others_use() {

@@ -103,6 +103,7 @@ const BALANCE: BalanceRules = BalanceRules {
     groups: GroupRules {
         numa_counters: NumaCounters::Everywhere,
         reduced_is_misfit: true,
+        misfit_on_largest: false,
         asym_packing: GroupAsymPacking::IdleCore,
         smt_balance: true,
         prefer_sibling: PreferSibling::BusiestGroup,

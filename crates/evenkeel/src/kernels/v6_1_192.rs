@@ -118,6 +118,8 @@ pub const V6_1_192: Kernel = Kernel {
             ..V6_12_117.balance.pass
         },
         groups: GroupRules {
+            // Tasks that fill the largest CPU count as too big for it (spec 3 §1.3).
+            misfit_on_largest: true,
             // Preferred CPUs take over by how many threads of a core are busy (spec 3 §11).
             asym_packing: GroupAsymPacking::BusyThreads,
             // Two tasks on a core are two tasks, not a core in need (spec 3 §11).

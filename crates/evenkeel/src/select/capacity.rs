@@ -36,10 +36,12 @@ impl<O: Observer> Sched<O> {
         if !self.topo.asym_capacity {
             return;
         }
+        let largest =
+            |task: TaskId| self.rqs[cpu.index()].arch_capacity == self.tasks[task].max_allowed_capacity;
         let load = match task {
             Some(task)
                 if self.tasks[task].nr_cpus_allowed > 1
-                    && self.rqs[cpu.index()].arch_capacity != self.tasks[task].max_allowed_capacity
+                    && (self.kernel.balance.groups.misfit_on_largest || !largest(task))
                     && !self.task_fits_cpu(task, cpu) =>
             {
                 self.task_h_load(task).max(1)
