@@ -118,6 +118,26 @@ pub(crate) const SETTINGS: &[Setting] = &[
         s.kernel.hz = hz;
         Ok(())
     }),
+    setting("rt_period_ns", "TIME", "kernels up to v6.1: period of the limit of real-time tasks", |s, v| {
+        s.kernel.tunables.guard.rt_period_ns = at_least(up_to(time(v)?, 3600 * SEC)?, SEC / 1000)?;
+        Ok(())
+    }),
+    setting("rt_runtime_ns", "TIME | -1", "kernels up to v6.1: what real-time tasks may have of it; -1 or all of it: no limit", |s, v| {
+        s.kernel.tunables.guard.rt_runtime_ns = if v == "-1" { 3600 * SEC } else { up_to(time(v)?, 3600 * SEC)? };
+        Ok(())
+    }),
+    setting("fair_server.period_ns", "TIME", "kernels from v6.12 on: period of the server that runs fair tasks beside urgent ones", |s, v| {
+        s.kernel.tunables.guard.fair_server_period_ns = at_least(up_to(time(v)?, 3600 * SEC)?, SEC / 1000)?;
+        Ok(())
+    }),
+    setting("fair_server.runtime_ns", "TIME", "kernels from v6.12 on: what fair tasks have of it; 0: there is no server", |s, v| {
+        s.kernel.tunables.guard.fair_server_runtime_ns = up_to(time(v)?, 3600 * SEC)?;
+        Ok(())
+    }),
+    setting("irq_time_accounting", "on | off", "a kernel that takes the time of interrupts off tasks' time and CPUs' capacity", |s, v| {
+        s.kernel.queues.irq_time_accounting = switch(v)?;
+        Ok(())
+    }),
     setting("preemption", "on | off", "a kernel that can be preempted: a new-idle pass moves one task and no more", |s, v| {
         s.kernel.balance.preemption = switch(v)?;
         Ok(())
@@ -259,7 +279,9 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::LAST_BUDDY)
     .union(Features::ALT_PERIOD)
     .union(Features::BASE_SLICE)
-    .union(Features::UTIL_EST_FASTUP);
+    .union(Features::UTIL_EST_FASTUP)
+    .union(Features::RT_RUNTIME_SHARE)
+    .union(Features::NONTASK_CAPACITY);
 
 const FEATURE_PREFIX: &str = "features.";
 
@@ -315,6 +337,13 @@ fn time(text: &str) -> Result<Ns, String> {
 fn up_to(value: Ns, max: Ns) -> Result<Ns, String> {
     if value > max {
         return Err(format!("expected at most {}", evenkeel_report::units::exact_duration(max)));
+    }
+    Ok(value)
+}
+
+fn at_least(value: Ns, min: Ns) -> Result<Ns, String> {
+    if value < min {
+        return Err(format!("expected at least {}", evenkeel_report::units::exact_duration(min)));
     }
     Ok(value)
 }

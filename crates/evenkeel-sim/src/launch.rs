@@ -3,11 +3,12 @@
 //! As in the recordings of real kernels, one parent forks all instances in the order of the file, from its CPU, and
 //! then sleeps for good. Definitions may name another start CPU: then there is one such parent per distinct start CPU,
 //! pinned there. Each fork is preceded by `fork_cost` (50 us unless set) of its running time, so 20 instances are there
-//! after a millisecond. Parents are tasks like any other (they compete for their CPU); results flag them as launchers.
+//! after a millisecond. Parents are tasks like any other (they compete for their CPU); results flag them as launchers. If they start
+//! real-time or deadline tasks they are deadline tasks themselves.
 use crate::program::{Program, Step};
 use evenkeel::ids::CpuId;
-use evenkeel::time::Ns;
-use evenkeel::workload::{Naming, TaskSpec, Workload};
+use evenkeel::time::{Ns, US};
+use evenkeel::workload::{Class, Naming, Policy, TaskSpec, Workload};
 
 /// The name of launchers.
 pub(crate) const LAUNCHER: &str = "init";
@@ -54,6 +55,18 @@ pub(crate) fn instance_name(spec: &TaskSpec, number: u32) -> String {
         (Naming::NumberedFrom(first), None) => format!("{}-{}", spec.name, first + number),
         (Naming::NumberedFrom(first), Some(forked)) => format!("{}-{first}-{forked}", spec.name),
     }
+}
+
+/// The policy of launchers. Where they start real-time or deadline tasks they have the earliest deadline of all: else the
+/// first of these would keep the others from being started.
+pub(crate) fn launcher_policy(workload: &Workload) -> Option<Policy> {
+    let urgent = |spec: &TaskSpec| spec.attributes.policy.is_some_and(|policy| policy.class() != Class::Fair);
+    let span = 100 * US;
+    workload.tasks.iter().any(urgent).then_some(Policy::Deadline {
+        runtime: span,
+        deadline: span,
+        period: span,
+    })
 }
 
 #[cfg(test)]

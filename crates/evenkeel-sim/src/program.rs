@@ -5,17 +5,17 @@
 //! 0 start   1 run 1ms   2 sleep 1ms   3 again 9 more times from 1   4 run 5ms   5 again from 1
 //! ```
 //! so that executing a step is one `match`. Everything that can be refused is refused here, with the place where it was
-//! written: wrong kinds of objects, CPUs that do not exist, policies outside the fair class, clamps.
+//! written: wrong kinds of objects, CPUs that do not exist, impossible policies, clamps.
 use crate::error::{Blame, SimError};
 use crate::groups::Groups;
 use evenkeel::balance::locality::TaskMemory;
 use evenkeel::ids::{CpuId, TgId};
-use evenkeel::io::FairPolicy;
 use evenkeel::mask::CpuMask;
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
 use evenkeel::workload::{
-    Attributes, ObjectId, ObjectKind, Op, Origin, Phase, Repeat, TaskSpec, TimerRef, Workload, timeless_loop,
+    Attributes, ObjectId, ObjectKind, Op, Origin, Phase, Policy, Repeat, TaskSpec, TimerRef, Workload,
+    timeless_loop,
 };
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ pub(crate) struct Program {
 /// A resolved set of attributes; `None` leaves what is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    pub(crate) policy: Option<FairPolicy>,
+    pub(crate) policy: Option<Policy>,
     pub(crate) nice: Option<i32>,
     pub(crate) slice: Option<Ns>,
     pub(crate) allowed: Option<Arc<CpuMask>>,
@@ -299,9 +299,8 @@ impl Resolver<'_> {
     fn change(&self, attributes: &Attributes, origin: Option<Origin>) -> Result<Change, SimError> {
         let Attributes { policy, nice, slice, affinity, group, util_clamp, memory_nodes, memory } =
             attributes;
-        let policy = policy.map(FairPolicy::of);
-        if policy == Some(None) {
-            return Err(self.blame.unsupported(origin, "a policy outside the fair class"));
+        if let Some(fault) = policy.and_then(Policy::fault) {
+            return Err(self.blame.invalid(origin, fault));
         }
         let known = |path: &String| self.groups.find(path).expect("groups that attributes name exist");
         let group = group.as_ref().map(known);
@@ -319,7 +318,7 @@ impl Resolver<'_> {
             self.check_memory(memory, origin)?;
         }
         let memory = memory.clone();
-        Ok(Change { policy: policy.flatten(), nice: *nice, slice: *slice, allowed, group, memory })
+        Ok(Change { policy: *policy, nice: *nice, slice: *slice, allowed, group, memory })
     }
 
     /// What is known of a task's memory must be of this machine's nodes.
@@ -372,7 +371,7 @@ fn dense(known: &mut Vec<u32>, number: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel::workload::{Object, Policy, Source, TimerOp};
+    use evenkeel::workload::{Object, Source, TimerOp};
 
     fn compile(workload: &Workload, ncpus: u32) -> Result<Programs, SimError> {
         let groups = Groups::new(workload)?;
@@ -455,7 +454,7 @@ mod tests {
             op(Op::Lock(ObjectId(9))),
             op(Op::Fork(evenkeel::workload::SpecId(4))),
             op(Op::Set(Attributes { affinity: Some(vec![0, 2]), ..Attributes::default() })),
-            set(Attributes { policy: Some(Policy::Fifo(3)), ..Attributes::default() }),
+            set(Attributes { policy: Some(Policy::Fifo(0)), ..Attributes::default() }),
             set(Attributes { group: Some("a/b".into()), ..Attributes::default() }),
             set(Attributes { util_clamp: Some((0, 500)), ..Attributes::default() }),
             set(Attributes { nice: Some(20), ..Attributes::default() }),
@@ -466,7 +465,7 @@ mod tests {
             w.toml:3:5: task `t`: it uses a mutex that is not defined
             w.toml:3:5: task `t`: it forks a task that is not defined
             w.toml:3:5: task `t`: its affinity names CPU 2, but the machine has CPUs 0-1
-            w.toml:2:3: task `t`: a policy outside the fair class cannot be simulated yet
+            w.toml:2:3: task `t`: a real-time priority is from 1 to 99
             w.toml:2:3: task `t`: `a/b` is not the path of a task group
             w.toml:2:3: task `t`: a utilisation clamp cannot be simulated yet
             w.toml:2:3: task `t`: nice 20 is not in -20..=19

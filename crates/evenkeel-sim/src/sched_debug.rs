@@ -5,8 +5,8 @@
 //! `1482.313150`.
 //!
 //! Left out are lines about what is not modelled: the number of `sysctl_sched_features` (its bits are numbered by each
-//! build), the CPU's frequency, and of a task group's queue the lines about its entity. Real-time and deadline queues are
-//! printed as the empty queues they are; the bandwidth of the deadline servers of newer kernels is that of an idle machine.
+//! build), the CPU's frequency, and of a task group's queue the lines about its entity. The bandwidth admitted
+//! for deadline tasks is that of an idle machine.
 //! Tasks are numbered from 1 in the order of their creation instead of by PID.
 //!
 //! In the kernel: `sched_debug_show`, `print_cpu`, `print_cfs_rq`, `print_task`.
@@ -21,7 +21,8 @@ use evenkeel::observe::Observer;
 use evenkeel::rq::Rq;
 use evenkeel::sched::BOOT_NS;
 use evenkeel::task::TaskState;
-use evenkeel::time::{MS, Ns};
+use evenkeel::time::Ns;
+use evenkeel::workload::{Class, Policy};
 
 /// What an empty queue shows as its first and last virtual time: -1 ns, of which only the fraction survives.
 const NOTHING: &str = "0.000001";
@@ -137,17 +138,19 @@ impl<O: Observer> View<'_, O> {
         self.cfs_rq(QueueId(cpu.0));
         writeln!(self.text, "rt_rq[{cpu}]:").ok();
         let classic = self.layout == DebugLayout::Classic;
-        self.line("rt_nr_running", 0);
+        let migratory =
+            |queue: &[TaskId]| queue.iter().filter(|task| sched.tasks()[**task].nr_cpus_allowed > 1).count();
+        self.line("rt_nr_running", rq.rt.queue.len());
         if classic {
-            self.line("rt_nr_migratory", 0);
-            self.line("rt_throttled", 0);
-            self.line("rt_time", split(0));
-            self.line("rt_runtime", split_unsigned(950 * MS));
+            self.line("rt_nr_migratory", migratory(&rq.rt.queue));
+            self.line("rt_throttled", u8::from(rq.rt.throttled));
+            self.line("rt_time", split_unsigned(rq.rt.time));
+            self.line("rt_runtime", split_unsigned(rq.rt.runtime));
         }
         writeln!(self.text, "\ndl_rq[{cpu}]:").ok();
-        self.line("dl_nr_running", 0);
+        self.line("dl_nr_running", rq.dl.queue.len() + usize::from(rq.fair_server.is_ready()));
         if classic {
-            self.line("dl_nr_migratory", 0);
+            self.line("dl_nr_migratory", migratory(&rq.dl.queue));
         }
         // Realtime tasks may have 950 ms of every second: 0.95 * 2^20; in the newest kernels all of it.
         let servers = sched.online().weight() as usize * DEADLINE_SERVER_BW;
@@ -252,7 +255,7 @@ impl<O: Observer> View<'_, O> {
         let is_idle = |se: evenkeel::ids::SeId| {
             let entity = &sched.entities()[se.index()];
             match (entity.task, entity.my_queue) {
-                (Some(task), _) => sched.tasks()[task].policy == evenkeel::io::FairPolicy::Idle,
+                (Some(task), _) => sched.tasks()[task].policy == Policy::Idle,
                 (None, Some(queue)) => sched.queues()[queue.index()].idle,
                 (None, None) => false,
             }
@@ -320,7 +323,7 @@ impl<O: Observer> View<'_, O> {
                 split_unsigned(entity.slice),
                 split_unsigned(entity.sum_exec),
                 times.voluntary_switches + times.involuntary_switches,
-                120 + task.nice,
+                kernel_priority(task.policy, task.nice),
                 split_unsigned(task.run_delay),
                 split_unsigned(times.sleep),
                 split_unsigned(0),
@@ -331,6 +334,15 @@ impl<O: Observer> View<'_, O> {
             writeln!(self.text, "{line}").ok();
         }
         self.text.push('\n');
+    }
+}
+
+/// The priority of a task as the kernel counts it: the lower the more urgent.
+fn kernel_priority(policy: Policy, nice: i32) -> i32 {
+    match policy.class() {
+        Class::Fair => 120 + nice,
+        Class::RealTime => 99 - i32::from(policy.priority()),
+        Class::Deadline => -1,
     }
 }
 

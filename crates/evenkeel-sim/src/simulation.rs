@@ -16,7 +16,7 @@ mod turn;
 
 use crate::error::{Blame, SimError};
 use crate::groups::Groups;
-use crate::launch::{LAUNCHER, instance_name, launchers};
+use crate::launch::{LAUNCHER, instance_name, launcher_policy, launchers};
 use crate::metrics::{GroupResult, GroupTimes, Meters, Readings, RunResult, Tally, TaskResult, conservation};
 use crate::objects::Objects;
 use crate::params::{SimParams, StopTick};
@@ -25,7 +25,7 @@ use crate::timers::{Kind, Timer, Timers};
 use crate::turns::Execution;
 use evenkeel::bandwidth::rules::Leftovers;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{FairPolicy, Input};
+use evenkeel::io::Input;
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
@@ -33,7 +33,7 @@ use evenkeel::rng::Rng;
 use evenkeel::sched::{Params, Sched};
 use evenkeel::time::Ns;
 use evenkeel::topology::Machine;
-use evenkeel::workload::{SpecId, Workload};
+use evenkeel::workload::{Policy, SpecId, Workload};
 use outside::{Timed, compile_timeline};
 use std::sync::Arc;
 use turn::Turn;
@@ -79,7 +79,7 @@ struct Instance {
     /// Steps executed at the instant `stepped_at`.
     steps: u32,
     stepped_at: Ns,
-    policy: FairPolicy,
+    policy: Policy,
     nice: i32,
     slice: Ns,
     allowed: Arc<CpuMask>,
@@ -144,6 +144,28 @@ pub struct Simulation<O: Observer> {
     events: u64,
 }
 
+/// Refuses deadline tasks that together ask for more than the part of all CPUs that is not kept for others, 95 % unless set
+/// (`sched(7)`: admission control). Only those that start with the workload are counted, by their policies at the start.
+fn admit(workload: &Workload, own: usize, kernel: &Kernel, ncpus: u64) -> Result<(), SimError> {
+    let guard = &kernel.tunables.guard;
+    let part = |runtime: Ns, period: Ns| (u128::from(runtime) << 20) / u128::from(period);
+    let mut left = part(guard.rt_runtime_ns, guard.rt_period_ns) * u128::from(ncpus);
+    if guard.rt_runtime_ns >= guard.rt_period_ns {
+        return Ok(());
+    }
+    for spec in &workload.tasks[..own] {
+        let Some(Policy::Deadline { runtime, period, .. }) = spec.attributes.policy else { continue };
+        let wanted = part(runtime, period) * u128::from(spec.instances);
+        let Some(rest) = left.checked_sub(wanted) else {
+            let what =
+                "the deadline tasks up to here ask for more than 95 % of all CPUs, and are not admitted";
+            return Err(Blame { workload, task: &spec.name }.invalid(spec.origin, what));
+        };
+        left = rest;
+    }
+    Ok(())
+}
+
 impl<O: Observer> Simulation<O> {
     /// A run of `workload` on `machine` under `kernel`, at time 0, with nothing started yet.
     pub fn new(
@@ -170,6 +192,7 @@ impl<O: Observer> Simulation<O> {
             Groups::check_no_burst(workload, kernel.build)?;
         }
         groups.check_kernel(workload, kernel)?;
+        admit(workload, own, kernel, ncpus as u64)?;
         let core = Params { seed: params.seed, cost: params.cost, fresh_boot: params.fresh_boot };
         let mut sched = Sched::new(machine, kernel, core, (Tally::default(), observer))?;
         for group in &groups.all[1..] {
@@ -182,7 +205,8 @@ impl<O: Observer> Simulation<O> {
         for launcher in &launchers {
             let allowed = Some(Arc::new(CpuMask::from_cpus(ncpus, [launcher.cpu])));
             programs.programs.push(launcher.program.clone());
-            programs.initial.push(Change { allowed, ..Change::default() });
+            let policy = launcher_policy(workload);
+            programs.initial.push(Change { allowed, policy, ..Change::default() });
         }
         let in_turn = matches!(params.execution, Execution::InTurn(_));
         let timeline = compile_timeline(workload, machine, &groups, &sched, in_turn)?;

@@ -134,12 +134,14 @@ pub enum Kind {
     Hrtick,
     /// The interrupt that lets throttled queues go on arrives.
     Unthrottle,
+    /// The timer of what limits real-time and deadline tasks.
+    LimitTimer,
     /// The scheduler tick.
     Tick,
 }
 
 /// All kinds, in slot order.
-pub(crate) const KINDS: [Kind; 10] = [
+pub(crate) const KINDS: [Kind; 11] = [
     Kind::Softirq,
     Kind::IdleEnter,
     Kind::Resched,
@@ -149,6 +151,7 @@ pub(crate) const KINDS: [Kind; 10] = [
     Kind::NohzKick,
     Kind::Hrtick,
     Kind::Unthrottle,
+    Kind::LimitTimer,
     Kind::Tick,
 ];
 

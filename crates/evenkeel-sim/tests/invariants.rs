@@ -63,6 +63,21 @@ fn affinity(rng: &mut Rng, ncpus: u32) -> Vec<u32> {
     }
 }
 
+fn policy(rng: &mut Rng) -> Policy {
+    let priority = 1 + rng.below(4) as u8;
+    let runtime = u64::from(1 + rng.below(20)) * 100 * US;
+    let deadline = runtime + u64::from(rng.below(5)) * MS;
+    let period = deadline + u64::from(rng.below(5)) * MS;
+    match rng.below(8) {
+        0..3 => Policy::Normal,
+        3 => Policy::Batch,
+        4 => Policy::Idle,
+        5 => Policy::Fifo(priority),
+        6 => Policy::RoundRobin(priority),
+        _ => Policy::Deadline { runtime, deadline, period },
+    }
+}
+
 fn attributes(rng: &mut Rng, ncpus: u32) -> Attributes {
     let mut attributes = Attributes::default();
     if rng.below(3) == 0 {
@@ -72,7 +87,7 @@ fn attributes(rng: &mut Rng, ncpus: u32) -> Attributes {
         attributes.nice = Some(rng.below(40) as i32 - 20);
     }
     if rng.below(4) == 0 {
-        attributes.policy = Some([Policy::Normal, Policy::Batch, Policy::Idle][rng.below(3) as usize]);
+        attributes.policy = Some(policy(rng));
     }
     if rng.below(5) == 0 {
         attributes.slice = Some(u64::from(rng.below(20)) * 500 * US);

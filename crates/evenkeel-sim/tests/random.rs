@@ -31,7 +31,17 @@ fn span() -> impl Strategy<Value = Ns> {
 fn attributes(cpus: u32) -> impl Strategy<Value = Attributes> {
     let affinity =
         prop::collection::btree_set(0..cpus, 0..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
-    let policy = prop_oneof![Just(Policy::Normal), Just(Policy::Batch), Just(Policy::Idle)];
+    let deadline = (100 * US..3 * MS, 0u64..5 * MS, 0u64..5 * MS).prop_map(|(runtime, more, rest)| {
+        Policy::Deadline { runtime, deadline: runtime + more, period: runtime + more + rest }
+    });
+    let policy = prop_oneof![
+        2 => Just(Policy::Normal),
+        1 => Just(Policy::Batch),
+        1 => Just(Policy::Idle),
+        1 => (1u8..5).prop_map(Policy::Fifo),
+        1 => (1u8..5).prop_map(Policy::RoundRobin),
+        1 => deadline,
+    ];
     let slice = prop_oneof![Just(0), 100 * US..20 * MS];
     (
         prop::option::of(affinity),

@@ -7,7 +7,7 @@
 //! §5.6 and §6.10, spec 4 §11.2.
 use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
-use crate::io::FairPolicy;
+use crate::load_avg::Membership;
 use crate::mask::CpuMask;
 use crate::observe::{Event, MigrateReason, Observer};
 use crate::rq::StopWork;
@@ -16,6 +16,7 @@ use crate::select::rules::AffinityTarget;
 use crate::task::{OnRq, TaskState};
 use crate::time::Ns;
 use crate::tune::{Changed, FairAttributes};
+use crate::workload::{Class, Policy};
 use alloc::sync::Arc;
 
 impl<O: Observer> Sched<O> {
@@ -40,6 +41,19 @@ impl<O: Observer> Sched<O> {
         }
     }
 
+    /// Makes a change that does not concern the place of a real-time or deadline task on its queue.
+    fn change_in_place(&mut self, task: TaskId, change: impl FnOnce(&mut Self)) {
+        if self.is_fair(task) {
+            return self.change_task(task, change);
+        }
+        let cpu = self.tasks[task].cpu;
+        self.update_rq_clock(cpu);
+        if self.task_on_cpu(task) {
+            self.put_prev_task(task);
+        }
+        change(self);
+    }
+
     /// Changes where a task may run; if it is somewhere else it has to move. `by` executes the change.
     pub(crate) fn set_cpus_allowed(&mut self, by: CpuId, task: TaskId, allowed: &CpuMask) {
         let valid = allowed.and(&self.active);
@@ -57,7 +71,7 @@ impl<O: Observer> Sched<O> {
             return;
         }
         self.emit_change(|_| Event::Affinity { task, allowed: shared.clone() });
-        self.change_task(task, |sched| {
+        self.change_in_place(task, |sched| {
             let p = &mut sched.tasks[task];
             p.nr_cpus_allowed = shared.weight();
             p.allowed = shared;
@@ -86,15 +100,11 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Changes policy, nice value and slice of a task.
-    pub(crate) fn set_attributes(
-        &mut self,
-        by: CpuId,
-        task: TaskId,
-        policy: FairPolicy,
-        nice: i32,
-        slice: Ns,
-    ) {
+    pub(crate) fn set_attributes(&mut self, by: CpuId, task: TaskId, policy: Policy, nice: i32, slice: Ns) {
         let attributes_before = self.attributes(task);
+        if !self.is_fair(task) || policy.class() != Class::Fair {
+            return self.change_policy(by, task, policy, nice, slice);
+        }
         // Whatever its policy, a fair task's priority is its nice value.
         let (before, after) = (self.tasks[task].nice, nice);
         if matches!(self.tasks[task].state, TaskState::New | TaskState::Dead) {
@@ -125,8 +135,86 @@ impl<O: Observer> Sched<O> {
         FairAttributes { policy: p.policy, nice: p.nice, slice }
     }
 
-    fn apply_attributes(&mut self, task: TaskId, policy: FairPolicy, nice: i32, slice: Ns) {
+    /// Changes the policy of a task that is real-time or deadline, or becomes so (spec 2 §5.6).
+    fn change_policy(&mut self, by: CpuId, task: TaskId, policy: Policy, nice: i32, slice: Ns) {
+        let cpu = self.tasks[task].cpu;
+        let (old, before) = (self.tasks[task].policy, self.attributes(task));
+        let (was_fair, is_fair) = (self.is_fair(task), policy.class() == Class::Fair);
+        if matches!(self.tasks[task].state, TaskState::New | TaskState::Dead) {
+            self.apply_attributes(task, policy, nice, slice);
+            return;
+        }
+        self.update_rq_clock(cpu);
+        let se = self.tasks[task].se;
+        if was_fair && self.entities[se.index()].sched_delayed {
+            // Only fair tasks are kept on a queue while they sleep.
+            self.dequeue_entities(cpu, se, Dequeue::SLEEP | Dequeue::DELAYED);
+        }
+        let queued = self.tasks[task].on_rq == OnRq::Queued;
+        let running = self.task_on_cpu(task);
+        if queued {
+            self.dequeue_task(cpu, task, Dequeue::SAVE);
+        }
+        if running {
+            self.put_prev_task(task);
+        }
+        let in_flight = self.tasks[task].state == TaskState::Waking && self.tasks[task].sched_remote_wakeup;
+        if was_fair {
+            self.leave_fair(task, queued || in_flight);
+        } else if policy.class() != Class::Deadline {
+            self.forget_deadline(task);
+        }
+        self.apply_attributes(task, policy, nice, slice);
+        let changed = Changed::Attributes { task, before, after: self.attributes(task) };
+        self.emit_change(|_| Event::Changed(changed));
+        if is_fair {
+            self.join_fair(task, queued || in_flight);
+        }
+        if queued {
+            let lowered = policy.class() == old.class() && policy.priority() < old.priority();
+            let head = if lowered { Enqueue::HEAD } else { Enqueue::empty() };
+            self.enqueue_task(cpu, task, Enqueue::RESTORE | head);
+        }
+        if running {
+            // The signal of its new class begins here, not when what ran before was put aside.
+            self.rqs[cpu.index()].curr = None;
+            self.set_next_task(cpu, task, false);
+            self.rqs[cpu.index()].curr = Some(task);
+            self.resched_curr(by, cpu);
+        } else if queued {
+            self.wakeup_preempt(cpu, task, by, false);
+            self.task_woken(cpu, task, by);
+        }
+    }
+
+    /// The task's load leaves the queue of its group; `relative`: its virtual runtime is already relative to the queue's.
+    fn leave_fair(&mut self, task: TaskId, relative: bool) {
+        let se = self.tasks[task].se;
+        self.set_throttled(task, false);
+        if !relative {
+            self.normalize_sleeper(se);
+        }
+        if self.entities[se.index()].avg.last_update_time != 0 {
+            self.update_load_avg(se, Membership::Detach);
+            self.propagate_up(se);
+        }
+    }
+
+    /// The task's load, as far as it has not decayed, joins the queue of its group.
+    fn join_fair(&mut self, task: TaskId, relative: bool) {
+        let se = self.tasks[task].se;
+        self.update_load_avg(se, Membership::Quiet);
+        self.entities[se.index()].avg.last_update_time = 0;
+        self.update_load_avg(se, Membership::Attach);
+        self.propagate_up(se);
+        if !relative {
+            self.denormalize_sleeper(se);
+        }
+    }
+
+    fn apply_attributes(&mut self, task: TaskId, policy: Policy, nice: i32, slice: Ns) {
         let base_slice = self.rules.base_slice;
+        let attached = self.is_fair(task) && policy.class() == Class::Fair;
         let p = &mut self.tasks[task];
         p.policy = policy;
         p.nice = nice;
@@ -141,6 +229,11 @@ impl<O: Observer> Sched<O> {
         if new {
             entity.load = load;
             entity.avg.load_avg = entity.weight();
+        } else if !attached {
+            // No queue holds its load; what is left of it follows the weight.
+            let before = entity.weight();
+            entity.load = load;
+            entity.avg.load_avg = entity.avg.load_avg * entity.weight() / before;
         } else {
             self.reweight_entity(self.tasks[task].se, load, None);
         }

@@ -4,12 +4,12 @@
 use crate::bandwidth::rules::Throttling;
 use crate::entity::CfsRq;
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
-use crate::io::FairPolicy;
 use crate::observe::Observer;
 use crate::pelt::LOAD_AVG_MAX;
 use crate::queue_rules::VirtualTime;
 use crate::sched::Sched;
 use crate::task::{OnRq, Task, TaskState};
+use crate::workload::{Class, Policy};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -43,16 +43,24 @@ impl<O: Observer> Sched<O> {
             let entity = &self.entities[p.se.index()];
             let queued = p.on_rq == OnRq::Queued;
             assert_ne!(p.on_rq, OnRq::Migrating, "{task:?} is in transit between two inputs");
-            let competes = queued && !self.task_is_throttled(task);
+            let fair = self.is_fair(task);
+            let competes = queued && fair && !self.task_is_throttled(task);
             assert_eq!(entity.on_rq, competes, "{task:?}: entity and task disagree about being queued");
             assert_eq!(
                 listed[task.index()],
                 u32::from(competes),
-                "{task:?} must be on one list iff it is queued"
+                "{task:?} must be on one list iff it is fair and queued"
             );
+            self.check_place(task);
             let queue = &self.queues[entity.cfs_rq.index()];
             let stopped = queued && self.throttled_hierarchy(entity.cfs_rq);
+            let limited = match p.policy.class() {
+                Class::Fair => false,
+                Class::RealTime => queued && self.rqs[p.cpu.index()].rt.throttled,
+                Class::Deadline => queued && p.dl.throttled,
+            };
             match self.rules.queues.bandwidth.throttling {
+                _ if !fair => assert_eq!(p.throttled, limited, "{task:?}: throttled"),
                 Throttling::WholeQueue => assert_eq!(p.throttled, stopped, "{task:?}: throttled"),
                 Throttling::PerTask => assert!(stopped || !p.throttled, "{task:?} is in limbo for nothing"),
             }
@@ -62,7 +70,7 @@ impl<O: Observer> Sched<O> {
             }
             match p.state {
                 TaskState::Running => {
-                    assert!(queued && !entity.sched_delayed, "{task:?} runs but is not queued")
+                    assert!(queued && !entity.sched_delayed, "{task:?} runs but is not queued");
                 }
                 TaskState::Sleeping => {
                     assert_eq!(queued, entity.sched_delayed, "{task:?} sleeps but is queued")
@@ -87,7 +95,8 @@ impl<O: Observer> Sched<O> {
         let queued: Vec<TaskId> = self
             .tasks
             .iter()
-            .filter(|(task, p)| p.cpu == cpu && p.on_rq == OnRq::Queued && !self.task_is_throttled(*task))
+            .filter(|(task, p)| p.cpu == cpu && p.on_rq == OnRq::Queued && self.is_fair(*task))
+            .filter(|(task, _)| !self.task_is_throttled(*task))
             .map(|(task, _)| task)
             .collect();
         let count = queued.len() as u32;
@@ -105,7 +114,10 @@ impl<O: Observer> Sched<O> {
         let stopper = u32::from(!rq.stop_works.is_empty());
         let stopped = |task: &&TaskId| self.tasks[**task].throttled;
         let throttled = queued.iter().filter(stopped).count() as u32;
-        assert_eq!(rq.nr_running, count - throttled + stopper, "CPU {cpu}: rq.nr_running");
+        let urgent = (rq.dl.queue.len() + rq.rt.runnable().len()) as u32;
+        assert_eq!(rq.nr_running, count - throttled + stopper + urgent, "CPU {cpu}: rq.nr_running");
+        assert_eq!(rq.urgent, urgent + u32::from(rq.fair_server.is_ready()), "CPU {cpu}: rq.urgent");
+        self.check_urgent(cpu);
         assert_eq!(self.root(cpu).h_nr_queued, count - throttled, "CPU {cpu}: tasks below the root queue");
         let delayed = queued.iter().filter(|task| self.entity(**task).sched_delayed);
         let util_est: u64 = queued
@@ -116,7 +128,7 @@ impl<O: Observer> Sched<O> {
         // An estimate that changed while its task was delayed may leave a remainder of at most one CPU each.
         let sum = u64::from(self.root(cpu).avg.util_est);
         assert!(sum <= util_est + 1024 * delayed.count() as u64, "CPU {cpu}: util_est {sum} of {util_est}");
-        let mut level = rq.curr.map(|task| self.tasks[task].se);
+        let mut level = rq.curr.filter(|&task| self.is_fair(task)).map(|task| self.tasks[task].se);
         while let Some(se) = level {
             let entity = &self.entities[se.index()];
             let current = self.queues[entity.cfs_rq.index()].curr;
@@ -125,7 +137,47 @@ impl<O: Observer> Sched<O> {
         }
         if rq.curr.is_none() && !rq.need_resched {
             assert_eq!(count, throttled, "CPU {cpu} is idle although {count} tasks are queued");
+            assert_eq!(urgent, 0, "CPU {cpu} is idle although urgent tasks are queued");
         }
+    }
+
+    /// A real-time or deadline task that is queued is on exactly one of the queues of its CPU.
+    fn check_place(&self, task: TaskId) {
+        let p = &self.tasks[task];
+        let rq = &self.rqs[p.cpu.index()];
+        let on = |queue: &[TaskId]| queue.iter().filter(|other| **other == task).count();
+        let places = [on(&rq.rt.queue), on(&rq.dl.queue), on(&rq.dl.withheld)];
+        let queued = usize::from(p.on_rq == OnRq::Queued);
+        let withheld = usize::from(p.dl.throttled);
+        let expected = match p.policy.class() {
+            Class::Fair => [0, 0, 0],
+            Class::RealTime => [queued, 0, 0],
+            Class::Deadline => [0, queued * (1 - withheld), withheld],
+        };
+        // A task that is on its way waits for its period on the CPU it goes to, or comes from.
+        if p.state != TaskState::Waking {
+            assert_eq!(places, expected, "{task:?}: queues of {:?}", p.policy);
+        }
+    }
+
+    /// The queues of urgent tasks are in order, and the first of them runs.
+    fn check_urgent(&self, cpu: CpuId) {
+        let rq = &self.rqs[cpu.index()];
+        for pair in rq.rt.queue.windows(2).chain(rq.dl.queue.windows(2)) {
+            assert!(!self.is_more_urgent(pair[1], pair[0]), "CPU {cpu}: {:?} before {:?}", pair[0], pair[1]);
+        }
+        if let Some(curr) = rq.curr.filter(|&curr| !self.is_fair(curr)) {
+            let level = self.queues.iter().find(|queue| queue.cpu == cpu && queue.curr.is_some());
+            assert!(level.is_none(), "CPU {cpu} runs {curr:?}, which is not fair, and a fair entity");
+        }
+        if rq.urgent == 0 || rq.need_resched || !rq.active {
+            return;
+        }
+        let first = rq.dl.queue.first().or(rq.rt.runnable().first()).copied();
+        let Some(first) = first.filter(|_| !rq.fair_server.is_ready()) else { return };
+        let curr = rq.curr.expect("a CPU with an urgent task is not idle");
+        let waits = self.is_more_urgent(first, curr);
+        assert!(!waits, "CPU {cpu} runs {curr:?}, less urgent than {first:?}");
     }
 
     fn check_queue(&self, id: QueueId) {
@@ -147,7 +199,7 @@ impl<O: Observer> Sched<O> {
         assert_eq!(queue.h_nr_queued, below(|queue| queue.h_nr_queued, &|_| true), "{id:?}: h_nr_queued");
         let delayed = below(|queue| queue.h_nr_delayed, &|task| self.entity(task).sched_delayed);
         assert_eq!(queue.h_nr_delayed, delayed, "{id:?}: h_nr_delayed");
-        let of_idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
+        let of_idle_policy = |task: TaskId| self.tasks[task].policy == Policy::Idle;
         let child_idle = |queue: &CfsRq| if queue.idle { queue.h_nr_queued } else { queue.idle_h_nr_running };
         assert_eq!(queue.idle_h_nr_running, below(child_idle, &of_idle_policy), "{id:?}: idle_h_nr_running");
         let weight: u64 = members.iter().map(|se| entity(se).load.weight).sum();
@@ -229,8 +281,10 @@ impl<O: Observer> Sched<O> {
         let avg = &entity.avg;
         if entity.task.is_some() {
             assert!(avg.load_sum <= LOAD_AVG_MAX, "{se:?}: load_sum {}", avg.load_sum);
-            assert!(u64::from(avg.util_sum) <= LOAD_AVG_MAX << 10, "{se:?}: util_sum {}", avg.util_sum);
-            assert!(avg.runnable_sum <= LOAD_AVG_MAX << 10, "{se:?}: runnable_sum {}", avg.runnable_sum);
+            // Scaled sums are rounded less: they come closer to the limit of the series, 1024 / (1 - y) = 47788.
+            let limit = (LOAD_AVG_MAX + 47) << 10;
+            assert!(u64::from(avg.util_sum) <= limit, "{se:?}: util_sum {}", avg.util_sum);
+            assert!(avg.runnable_sum <= limit, "{se:?}: runnable_sum {}", avg.runnable_sum);
         }
     }
 

@@ -4,8 +4,8 @@
 //! Clocks move only when somebody updates them under the queue's lock, so a tickless idle CPU's clock is stale until
 //! the next event there; the sequences of spec 2 §5 say where updates happen.
 //!
-//! In the kernel: `update_rq_clock`, `update_rq_clock_pelt`, `update_idle_rq_clock_pelt`. Specified in spec 2 §4. Left
-//! out: interrupt and steal time (the kernels modelled are built without their accounting), frequency.
+//! In the kernel: `update_rq_clock`, `update_rq_clock_pelt`, `update_idle_rq_clock_pelt`. Specified in spec 2 §4.
+//! Interrupt time is taken off where it is accounted for ([`pressure`](crate::pressure)). Left out: steal time, frequency.
 use crate::ids::CpuId;
 use crate::observe::Observer;
 use crate::pelt::LOAD_AVG_MAX;
@@ -33,6 +33,9 @@ impl<O: Observer> Sched<O> {
             return;
         }
         rq.clock = self.now;
+        let delta =
+            if self.rules.queues.irq_time_accounting { self.without_interrupts(cpu, delta) } else { delta };
+        let rq = &mut self.rqs[cpu.index()];
         rq.clock_task += delta;
         if rq.curr.is_none() && !rq.stopper_running {
             rq.sync_idle_clock_pelt();
@@ -50,6 +53,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn update_idle_rq_clock_pelt(&mut self, cpu: CpuId) {
         let util_sum = self.root(cpu).avg.util_sum;
         let rq = &mut self.rqs[cpu.index()];
+        let util_sum = util_sum.wrapping_add(rq.pressure.rt.util_sum).wrapping_add(rq.pressure.dl.util_sum);
         if util_sum >= FULLY_USED_UTIL_SUM {
             rq.lost_idle_time += rq.clock_task - rq.clock_pelt;
         }

@@ -8,7 +8,6 @@
 use crate::bandwidth::rules::Throttling;
 use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
-use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::load_avg::Membership;
 use crate::observe::{Event, Observer};
@@ -18,6 +17,7 @@ use crate::queue_rules::{DelayedEstimate, Resched, UtilEstUpdate, VirtualTime, W
 use crate::sched::Sched;
 use crate::task::OnRq;
 use crate::timeline::vtime_before;
+use crate::workload::Policy;
 use bitflags::bitflags;
 
 bitflags! {
@@ -34,6 +34,8 @@ bitflags! {
         const MIGRATED = 8;
         /// It is still there, delayed.
         const DELAYED = 16;
+        /// Real-time: before others of its priority.
+        const HEAD = 32;
     }
 }
 
@@ -66,7 +68,7 @@ impl<O: Observer> Sched<O> {
         Counts {
             queued: 1,
             delayed: u32::from(self.entities[p.se.index()].sched_delayed),
-            idle: u32::from(p.policy == FairPolicy::Idle),
+            idle: u32::from(p.policy == Policy::Idle),
         }
     }
 
@@ -85,7 +87,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// Puts a task on its queue on `cpu`, whose clock is up to date.
-    pub(crate) fn enqueue_task(&mut self, cpu: CpuId, task: TaskId, flags: Enqueue) {
+    pub(crate) fn enqueue_task_fair(&mut self, cpu: CpuId, task: TaskId, flags: Enqueue) {
         if self.task_is_throttled(task) && self.enqueue_throttled_task(cpu, task) {
             return;
         }
@@ -189,10 +191,13 @@ impl<O: Observer> Sched<O> {
             let root = self.topo.cpus[cpu.index()].root;
             self.topo.roots[root.index()].overloaded = true;
         }
+        if self.rqs[cpu.index()].urgent != 0 {
+            self.start_fair_server(cpu);
+        }
     }
 
     /// Takes a task off its queue on `cpu`, whose clock is up to date. False if it stays, delayed.
-    pub(crate) fn dequeue_task(&mut self, cpu: CpuId, task: TaskId, flags: Dequeue) -> bool {
+    pub(crate) fn dequeue_task_fair(&mut self, cpu: CpuId, task: TaskId, flags: Dequeue) -> bool {
         let p = &self.tasks[task];
         let delayed = self.entities[p.se.index()].sched_delayed;
         let migrating = p.on_rq == OnRq::Migrating;
@@ -241,7 +246,7 @@ impl<O: Observer> Sched<O> {
     }
 
     /// The walk over the levels, also for a delayed task or group that leaves after all (spec 2 §5.2).
-    fn dequeue_entities(&mut self, cpu: CpuId, first: SeId, flags: Dequeue) -> bool {
+    pub(crate) fn dequeue_entities(&mut self, cpu: CpuId, first: SeId, flags: Dequeue) -> bool {
         let sched_idle_before = self.sched_idle_cpu(cpu);
         let task = self.entities[first.index()].task;
         let mut counts = match task {
@@ -289,6 +294,9 @@ impl<O: Observer> Sched<O> {
             level = self.above_unless_throttled(se, &mut throttled);
         }
         self.rqs[cpu.index()].nr_running -= if throttled { 0 } else { queued };
+        if self.rqs[cpu.index()].fair_server.is_on() && self.root(cpu).h_nr_queued == 0 {
+            self.stop_fair_server(cpu);
+        }
         if !sched_idle_before && self.sched_idle_cpu(cpu) {
             self.rqs[cpu.index()].next_balance = self.jiffies();
         }
@@ -305,7 +313,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn se_is_idle(&self, se: SeId) -> bool {
         let entity = &self.entities[se.index()];
         match (entity.task, entity.my_queue) {
-            (Some(task), _) => self.tasks[task].policy == FairPolicy::Idle,
+            (Some(task), _) => self.tasks[task].policy == Policy::Idle,
             (None, Some(queue)) => self.queues[queue.index()].idle,
             (None, None) => false,
         }
@@ -382,8 +390,8 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// The task becomes current: `picked` after another class, or again after a change (`set_next_task_fair`).
-    pub(crate) fn set_next_task(&mut self, cpu: CpuId, task: TaskId, picked: bool) {
+    /// The task becomes current: `picked` after another class, or again after a change.
+    pub(crate) fn set_next_task_fair(&mut self, cpu: CpuId, task: TaskId, picked: bool) {
         self.note_running(cpu, task);
         let mut level = Some(self.tasks[task].se);
         while let Some(se) = level {
@@ -395,8 +403,8 @@ impl<O: Observer> Sched<O> {
         self.update_misfit_status(cpu, Some(task));
     }
 
-    /// The current task no longer is, another class takes over (`put_prev_task_fair`).
-    pub(crate) fn put_prev_task(&mut self, task: TaskId) {
+    /// The current task no longer is, another class takes over.
+    pub(crate) fn put_prev_task_fair(&mut self, task: TaskId) {
         let mut level = Some(self.tasks[task].se);
         while let Some(se) = level {
             self.put_prev_entity(se);
@@ -488,6 +496,12 @@ impl<O: Observer> Sched<O> {
         if curr == task {
             return;
         }
+        if !self.is_fair(task) || !self.is_fair(curr) {
+            if self.is_more_urgent(task, curr) && !self.tasks[task].throttled {
+                self.resched_curr(from, cpu);
+            }
+            return;
+        }
         let rules = self.rules();
         let wakee = self.tasks[task].se;
         if self.tasks[task].throttled {
@@ -507,7 +521,7 @@ impl<O: Observer> Sched<O> {
         if self.rqs[cpu.index()].need_resched || !rules.features.contains(Features::WAKEUP_PREEMPTION) {
             return;
         }
-        let normal = self.tasks[task].policy == FairPolicy::Normal;
+        let normal = self.tasks[task].policy == Policy::Normal;
         if rules.queues.wakeup_preemption == WakeupPreemption::Granularity {
             if self.preempts_by_granularity(curr, task, normal) {
                 self.resched_curr(from, cpu);
@@ -543,7 +557,7 @@ impl<O: Observer> Sched<O> {
         let curr_se = self.tasks[curr].se;
         let own_queue = &self.queues[self.entities[curr_se.index()].cfs_rq.index()];
         let crowded = own_queue.nr_running >= rules.cfs.nr_latency;
-        let idle_policy = |task: TaskId| self.tasks[task].policy == FairPolicy::Idle;
+        let idle_policy = |task: TaskId| self.tasks[task].policy == Policy::Idle;
         let (mut se, mut pse) = (curr_se, self.tasks[task].se);
         let preempts = if idle_policy(curr) && !idle_policy(task) {
             true

@@ -323,6 +323,15 @@ impl<O: Observer> Sched<O> {
         }
         let changed = Changed::Group { task, before: self.tasks[task].group, after: group };
         self.emit_change(|_| Event::Changed(changed));
+        if !self.is_fair(task) {
+            // Groups do not matter to it, until it is fair again.
+            let cpu = self.tasks[task].cpu;
+            self.sync_entity_load_avg(task);
+            self.tasks[task].group = group;
+            self.age_for_move(task, cpu);
+            self.assign_queue(task, cpu);
+            return;
+        }
         self.change_task(task, |sched| {
             let se = sched.tasks[task].se;
             if sched.entities[se.index()].avg.last_update_time != 0 {

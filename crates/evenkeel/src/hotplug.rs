@@ -11,6 +11,7 @@ use crate::io::Action;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running, Trees};
 use crate::pick::rules::Rules;
 use crate::sched::Sched;
+use crate::task::OnRq;
 use crate::topology::group::max_load_balance_interval;
 use crate::topology::{Partition, Rebuild};
 use crate::tune::Changed;
@@ -73,6 +74,7 @@ impl<O: Observer> Sched<O> {
     fn push_all(&mut self, cpu: CpuId) {
         self.update_rq_clock(cpu);
         let before = self.rqs[cpu.index()].curr;
+        self.lift_limits(cpu);
         if before.is_none() && self.rqs[cpu.index()].nr_running == 0 {
             return;
         }
@@ -87,6 +89,10 @@ impl<O: Observer> Sched<O> {
         rq.need_resched = false;
         let prev = before.map_or(Running::Idle, Running::Task);
         self.emit(|_| Event::Switch { cpu, prev, prev_state, next: Running::Stopper });
+        while let Some(task) = self.first_urgent(cpu) {
+            let dest = self.select_fallback_rq(cpu, task);
+            self.move_queued_task(cpu, task, dest, MigrateReason::Hotplug);
+        }
         while let Some(task) = self.pick_task_fair(cpu) {
             let dest = self.select_fallback_rq(cpu, task);
             self.move_queued_task(cpu, task, dest, MigrateReason::Hotplug);
@@ -100,6 +106,24 @@ impl<O: Observer> Sched<O> {
         if before.is_some() {
             self.actions.push_back(Action::Switched { cpu, prev: before, next: None });
         }
+    }
+
+    /// A CPU that goes down limits nobody any more: no period of real-time tasks, no fair server.
+    fn lift_limits(&mut self, cpu: CpuId) {
+        if self.rqs[cpu.index()].rt.throttled {
+            self.unthrottle_rt(cpu);
+        }
+        self.rqs[cpu.index()].rt.period_ends = None;
+        self.rqs[cpu.index()].rt.time = 0;
+        self.stop_fair_server(cpu);
+    }
+
+    /// The next real-time or deadline task to push away, also one that waits for its next period.
+    fn first_urgent(&self, cpu: CpuId) -> Option<TaskId> {
+        let rq = &self.rqs[cpu.index()];
+        let queued = |task: &TaskId| self.tasks[*task].on_rq == OnRq::Queued;
+        let withheld = rq.dl.withheld.iter().find(|task| queued(task));
+        rq.dl.queue.first().or(rq.rt.queue.first()).or(withheld).copied()
     }
 
     /// The machine's partitions change (cpusets); `None`: one partition of all CPUs that are not isolated.

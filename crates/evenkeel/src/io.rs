@@ -101,14 +101,14 @@ pub enum Input {
         /// Where it may run from now on.
         allowed: CpuMask,
     },
-    /// Code on `cpu` changes weight or slice of `task`.
+    /// Code on `cpu` changes policy, weight or slice of `task`.
     SetAttributes {
         /// The CPU on which the change is made.
         cpu: CpuId,
         /// The task.
         task: TaskId,
-        /// The new policy, one of the fair class.
-        policy: FairPolicy,
+        /// The new policy, one that is [possible](Policy::fault).
+        policy: Policy,
         /// The new nice value.
         nice: i32,
         /// The new custom slice in ns; 0 for the default.
@@ -161,6 +161,22 @@ pub enum Input {
         /// The task.
         task: TaskId,
     },
+    /// The timer of what limits real-time and deadline tasks expires; answers [`Action::LimitTimer`]. Ignored if it was set
+    /// anew.
+    LimitTimer {
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// The handler of an interrupt takes the CPU, from now or from the end of the one before. Only kernels that
+    /// [account for it](crate::queue_rules::RunQueueRules::irq_time_accounting) make use of that.
+    Interrupted {
+        /// The CPU.
+        cpu: CpuId,
+        /// When the handler ends, ns since the start of the run; not before those told earlier.
+        until: u64,
+        /// How long it runs.
+        span: u64,
+    },
     /// Changes the shares of a task group.
     SetShares {
         /// The group; the root group has none.
@@ -180,29 +196,8 @@ pub enum Input {
     },
 }
 
-/// The policies of the fair class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FairPolicy {
-    /// `SCHED_NORMAL`.
-    #[default]
-    Normal,
-    /// `SCHED_BATCH`.
-    Batch,
-    /// `SCHED_IDLE`.
-    Idle,
-}
-
-impl FairPolicy {
-    /// The fair policy that `policy` is, if it is one.
-    pub fn of(policy: Policy) -> Option<Self> {
-        match policy {
-            Policy::Normal => Some(Self::Normal),
-            Policy::Batch => Some(Self::Batch),
-            Policy::Idle => Some(Self::Idle),
-            Policy::Fifo(_) | Policy::RoundRobin(_) | Policy::Deadline { .. } => None,
-        }
-    }
-}
+/// The policies of tasks, by the name they had when all were fair.
+pub type FairPolicy = Policy;
 
 /// The timers of a limited task group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -281,6 +276,13 @@ pub enum Action {
         group: TgId,
         /// Which of its timers.
         timer: GroupTimer,
+        /// When, ns since the start of the run.
+        at: u64,
+    },
+    /// Bring [`Input::LimitTimer`] on `cpu` at `at`; one that was set before is moved.
+    LimitTimer {
+        /// The CPU.
+        cpu: CpuId,
         /// When, ns since the start of the run.
         at: u64,
     },

@@ -88,6 +88,8 @@ pub struct Tunables {
     pub cfs_bandwidth_slice_ns: Ns,
     /// Slices of the classic completely fair scheduler; `None` where deadlines replaced it (spec 2 §1.1).
     pub cfs: Option<CfsTunables>,
+    /// What is kept for fair tasks beside real-time and deadline ones (spec 2 §15.2).
+    pub guard: GuardTunables,
     /// `numa_balancing/`: how tasks are sampled for the memory they use.
     pub numa_balancing: NumaBalancingTunables,
     /// `llc_balancing/`: gathering of threads in one cache; `None` where it does not exist (spec 3 §13).
@@ -107,6 +109,19 @@ pub struct CfsTunables {
     pub idle_min_granularity_ns: Option<Ns>,
     /// `child_runs_first`: a new task runs before its creator.
     pub child_runs_first: bool,
+}
+
+/// Time that fair tasks have although real-time or deadline tasks could use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardTunables {
+    /// `sched_rt_period_us`, in ns: the period of the limit of real-time tasks.
+    pub rt_period_ns: Ns,
+    /// `sched_rt_runtime_us`, in ns: what they may have of it; the whole period: there is no limit.
+    pub rt_runtime_ns: Ns,
+    /// `fair_server/cpuN/period`: the period of the server of fair tasks.
+    pub fair_server_period_ns: Ns,
+    /// `fair_server/cpuN/runtime`: what fair tasks have of it; 0: there is no server.
+    pub fair_server_runtime_ns: Ns,
 }
 
 /// Sampling of memory accesses for NUMA balancing.

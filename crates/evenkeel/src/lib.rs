@@ -87,9 +87,12 @@ pub mod workload;
 pub mod balance;
 pub mod bandwidth;
 pub mod check;
+pub mod class;
 pub mod cost;
 pub mod cpu_load;
+pub mod dl;
 pub mod entity;
+pub mod fair_server;
 pub mod group;
 #[cfg(test)]
 mod group_tests;
@@ -98,10 +101,12 @@ pub mod list;
 pub mod observe;
 pub mod pelt;
 pub mod pick;
+pub mod pressure;
 pub mod queue_rules;
 #[cfg(test)]
 mod queue_tests;
 pub mod rq;
+pub mod rt;
 pub mod sched;
 pub mod select;
 pub mod task;

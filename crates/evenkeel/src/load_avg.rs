@@ -94,6 +94,19 @@ impl<O: Observer> Sched<O> {
         entity.avg.last_update_time = 0;
     }
 
+    /// A task that is not fair goes to another CPU: its old load ages up to there, and goes on ageing with the queue of its
+    /// group on the new one (spec 2 §9.5).
+    pub(crate) fn age_for_move(&mut self, task: TaskId, dest: CpuId) {
+        self.sync_entity_load_avg(task);
+        let p = &self.tasks[task];
+        let there = self.groups[p.group.index()].queues[dest.index()];
+        let time = self.queues[there.index()].avg.last_update_time;
+        let avg = &mut self.entities[p.se.index()].avg;
+        if avg.last_update_time != 0 {
+            avg.last_update_time = time;
+        }
+    }
+
     /// Ages a sleeping task to its queue's last update, so that it can be compared (`sync_entity_load_avg`).
     pub(crate) fn sync_entity_load_avg(&mut self, task: TaskId) {
         let rules = self.rules();
@@ -121,6 +134,7 @@ impl<O: Observer> Sched<O> {
             }
         }
         blocked |= self.update_blocked_queue(QueueId(cpu.0));
+        blocked |= self.update_pressure(cpu);
         if !blocked {
             self.rqs[cpu.index()].has_blocked_load = false;
         }
@@ -201,6 +215,12 @@ impl<O: Observer> Sched<O> {
     /// The utilisation a new task starts with: half of what its CPU has to spare, or its weight's share of what the
     /// CPU's tasks use, whichever is less (`post_init_entity_util_avg`, spec 2 §11).
     pub(crate) fn post_init_entity_util_avg(&mut self, task: TaskId) {
+        let entity = &self.entities[self.tasks[task].se.index()];
+        if !self.is_fair(task) {
+            let now = self.queue_clock_pelt(entity.cfs_rq);
+            self.entities[self.tasks[task].se.index()].avg.last_update_time = now;
+            return;
+        }
         let entity = &mut self.entities[self.tasks[task].se.index()];
         let queue = &self.queues[entity.cfs_rq.index()];
         let capacity = self.rqs[queue.cpu.index()].arch_capacity;

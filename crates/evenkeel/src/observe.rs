@@ -50,6 +50,8 @@ pub enum MigrateReason {
     Balance,
     /// The stopper pushed it for a balancing pass.
     ActiveBalance,
+    /// A real-time or deadline task that waited behind others was pushed away, or pulled.
+    Urgent,
 }
 
 /// What was to be placed.

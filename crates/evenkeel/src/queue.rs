@@ -55,6 +55,9 @@ impl<O: Observer> Sched<O> {
         };
         if let Some(task) = task {
             self.emit(|_| Event::Runtime { task, runtime: delta });
+            if self.rqs[cpu.index()].fair_server.is_on() {
+                self.charge_fair_server(cpu, delta);
+            }
         }
         self.account_cfs_rq_runtime(id, delta);
         let queue = &self.queues[id.index()];

@@ -85,6 +85,11 @@ pub struct RunQueueRules {
     /// When it does (spec 2 §10.2).
     pub util_est_update: UtilEstUpdate,
 
+    /// What keeps real-time tasks from starving fair ones (spec 2 §15.2).
+    pub starvation_guard: StarvationGuard,
+    /// The time that interrupts take is taken off task time and tracked (spec 2 §4.1, §15.3).
+    pub irq_time_accounting: bool,
+
     /// When an idle period is folded into the CPU's average (spec 2 §16.4).
     pub avg_idle: AvgIdle,
     /// Averages of idle time are rounded down, not towards zero (spec 2 §16.3).
@@ -337,6 +342,15 @@ pub enum UtilEstUpdate {
     BeforeDequeue,
     /// In the last load update before it sleeps, also if its dequeue is delayed.
     InLoadUpdate,
+}
+
+/// What keeps real-time tasks from starving fair ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StarvationGuard {
+    /// Real-time tasks have 950 ms of every second, whether anybody else wants the rest or not.
+    Throttling,
+    /// Fair tasks have 50 ms of every second, if they want to run.
+    FairServer,
 }
 
 /// When an idle period is folded into the CPU's average.

@@ -2,8 +2,12 @@
 //!
 //! In the kernel: `struct rq`. The root fair queue of CPU `n` is queue `n` of [`Sched`](crate::sched::Sched).
 use crate::cpu_load::CpuLoad;
+use crate::dl::DlRq;
+use crate::fair_server::FairServer;
 use crate::ids::{CpuId, QueueId, TaskId};
 use crate::list::TaskList;
+use crate::pressure::Pressure;
+use crate::rt::RtRq;
 use crate::time::{Jiffies, Ns};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -61,7 +65,18 @@ pub struct Rq {
     pub cpu: CpuId,
     /// Runnable tasks of all classes, delayed ones and a woken stopper included.
     pub nr_running: u32,
-    /// The running fair task; none: the idle task.
+    /// Of those the real-time and deadline tasks that may run, and the fair server if it competes with them. While it is 0
+    /// only fair tasks are looked at.
+    pub urgent: u32,
+    /// Real-time tasks.
+    pub rt: RtRq,
+    /// Deadline tasks.
+    pub dl: DlRq,
+    /// What keeps those from starving fair tasks, in newer kernels.
+    pub fair_server: FairServer,
+    /// What they and interrupts take from fair tasks.
+    pub pressure: Pressure,
+    /// The running task; none: the idle task.
     pub curr: Option<TaskId>,
     /// When the timer that ends the slice expires, if it is set.
     pub hrtick: Option<Ns>,
@@ -165,6 +180,11 @@ impl Rq {
         Self {
             cpu,
             nr_running: 0,
+            urgent: 0,
+            rt: RtRq::default(),
+            dl: DlRq::default(),
+            fair_server: FairServer::default(),
+            pressure: Pressure::default(),
             curr: None,
             hrtick: None,
             need_resched: false,

@@ -13,14 +13,14 @@
 //! [`Sched::check`](crate::check) verifies them all: a task is in exactly one place, counts and sums equal what is
 //! recomputed from their members, nothing is queued where it may not run.
 //!
-//! Not modelled yet, and not accepted: real-time and deadline tasks, the sampling of NUMA balancing,
+//! Not modelled yet, and not accepted: the sampling of NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
 use crate::balance::locality::NumaShape;
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
 use crate::group::TaskGroup;
 use crate::ids::{CpuId, SeId, TaskId};
-use crate::io::{Action, FairPolicy, Input, IpiKind};
+use crate::io::{Action, Input, IpiKind};
 use crate::kernel::{Features, Kernel};
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer, Running};
@@ -35,6 +35,7 @@ use crate::topology::group::max_load_balance_interval;
 use crate::topology::{Domains, Machine, Partition, TopologyError};
 use crate::tune::Tune;
 use crate::weight::LoadWeight;
+use crate::workload::Policy;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -165,6 +166,8 @@ pub struct Sched<O: Observer> {
     pub(crate) passes: u64,
     /// What the host has to do.
     pub(crate) actions: VecDeque<Action>,
+    /// Real-time and deadline tasks that are queued anywhere.
+    pub(crate) urgent_queued: u32,
     /// Who is told.
     pub(crate) observer: O,
     /// Scratch sets, so that nothing allocates after start.
@@ -200,6 +203,7 @@ impl<O: Observer> Sched<O> {
         let rq = |cpu: CpuId| {
             let mut rq = Rq::new(cpu, u64::from(capacities[cpu.index()]), migration_cost, jiffies, BOOT_NS);
             rq.active = online.contains(cpu);
+            rq.rt.runtime = kernel.tunables.guard.rt_runtime_ns;
             // Spec 4 §9.4: a CPU that was never idle would never be chosen by a fork.
             rq.idle_stamp = BOOT_NS;
             rq.detached.reserve(kernel.tunables.nr_migrate as usize);
@@ -248,6 +252,7 @@ impl<O: Observer> Sched<O> {
             idle_wakers: alloc::vec![IdleWaker::default(); ncpus],
             passes: 0,
             actions: VecDeque::new(),
+            urgent_queued: 0,
             observer,
             scratch: Scratch { lb_cpus: empty.clone(), select: empty },
         };
@@ -281,6 +286,8 @@ impl<O: Observer> Sched<O> {
             wake_cpu: CpuId(0),
             recent_used_cpu: CpuId(0),
             policy: params.policy,
+            rr_ticks: crate::rt::rr_slice(self.kernel.hz),
+            dl: crate::dl::DlState::default(),
             nice: params.nice,
             nr_cpus_allowed: allowed.weight(),
             max_allowed_capacity: 1024,
@@ -353,6 +360,8 @@ impl<O: Observer> Sched<O> {
             Input::SetGroup { task, group } => self.set_task_group(task, group),
             Input::SetMemory { task, memory } => self.set_task_memory(task, memory),
             Input::BindKthread { task } => self.tasks[task].percpu_kthread = true,
+            Input::LimitTimer { cpu } => self.limit_timer(cpu),
+            Input::Interrupted { cpu, until, span } => self.interrupted(cpu, until + BOOT_NS, span),
             Input::SetShares { group, shares } => self.tune(Tune::Shares { group, shares }),
             Input::Tune { tune } => self.tune(tune),
             Input::Outside { begins } => self.emit_change(|_| Event::Outside { begins }),
@@ -476,10 +485,10 @@ impl<O: Observer> Sched<O> {
 }
 
 /// The weight of a task of this policy and nice value.
-pub(crate) fn task_weight(policy: FairPolicy, nice: i32) -> LoadWeight {
+pub(crate) fn task_weight(policy: Policy, nice: i32) -> LoadWeight {
     match policy {
-        FairPolicy::Idle => LoadWeight::of_idle_policy(),
-        FairPolicy::Normal | FairPolicy::Batch => LoadWeight::of_nice(nice),
+        Policy::Idle => LoadWeight::of_idle_policy(),
+        _ => LoadWeight::of_nice(nice),
     }
 }
 

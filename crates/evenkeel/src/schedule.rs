@@ -11,6 +11,7 @@ use crate::queue_rules::{AvgIdle, Detachment, LoadTracking, Yielding};
 use crate::rq::StopWork;
 use crate::sched::Sched;
 use crate::task::{OnRq, TaskState};
+use crate::workload::Class;
 
 impl<O: Observer> Sched<O> {
     /// Asks `cpu` to reschedule; `from` executes this.
@@ -39,8 +40,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn sched_tick(&mut self, cpu: CpuId) {
         self.update_rq_clock(cpu);
         if let Some(curr) = self.rqs[cpu.index()].curr {
-            self.task_tick_fair(curr, false);
-            self.update_misfit_status(cpu, Some(curr));
+            self.task_tick(cpu, curr);
         }
         if self.rules.queues.load_tracking == LoadTracking::ScaledContributions {
             self.cpu_load_update(cpu);
@@ -92,14 +92,20 @@ impl<O: Observer> Sched<O> {
         assert!(gone, "a dying task is never delayed");
         self.tasks[task].on_rq = OnRq::No;
         self.switch_to_next(cpu, Running::Task(task));
-        self.remove_entity_load_avg(task, false);
+        if self.is_fair(task) {
+            self.remove_entity_load_avg(task, false);
+        } else {
+            self.forget_deadline(task);
+        }
     }
 
     /// The running task yields (spec 2 §6.7 and the switches of §1.2).
     pub(crate) fn sched_yield(&mut self, cpu: CpuId) {
         let task = self.running_task(cpu);
         self.rqs[cpu.index()].stats.yld_count += 1;
-        if self.rqs[cpu.index()].nr_running > 1 {
+        if !self.is_fair(task) {
+            self.yield_urgent(cpu, task);
+        } else if self.rqs[cpu.index()].nr_running > 1 {
             let se = self.tasks[task].se;
             self.clear_buddies(se);
             self.update_rq_clock(cpu);
@@ -114,6 +120,17 @@ impl<O: Observer> Sched<O> {
             }
         }
         self.schedule(cpu);
+    }
+
+    /// A real-time task goes behind those of its priority, a deadline task gives up the rest of its runtime.
+    fn yield_urgent(&mut self, cpu: CpuId, task: TaskId) {
+        self.update_rq_clock(cpu);
+        match self.class(task) {
+            Class::Deadline => self.yield_dl(cpu, task),
+            Class::RealTime | Class::Fair => {
+                self.requeue_rt(cpu, task);
+            }
+        }
     }
 
     fn running_task(&self, cpu: CpuId) -> TaskId {
@@ -142,6 +159,9 @@ impl<O: Observer> Sched<O> {
 
     /// The second half of `__schedule`: pick, put the previous task, set the next one.
     pub(crate) fn switch_to_next(&mut self, cpu: CpuId, prev: Running) {
+        if let Running::Task(prev) = prev {
+            self.pull_urgent(cpu, prev);
+        }
         let next = self.pick_next_task(cpu, prev);
         self.rqs[cpu.index()].need_resched = false;
         let next_running = next.map_or(Running::Idle, Running::Task);
@@ -156,7 +176,7 @@ impl<O: Observer> Sched<O> {
             self.fold_idle_period(cpu);
         }
         match (prev, next) {
-            (Running::Task(prev), Some(next)) => self.switch_fair(cpu, prev, next),
+            (Running::Task(prev), Some(next)) => self.switch_task(cpu, prev, next),
             (Running::Task(prev), None) => {
                 self.put_prev_task(prev);
                 self.set_next_idle(cpu);
@@ -182,10 +202,18 @@ impl<O: Observer> Sched<O> {
             self.actions.push_back(Action::Switched { cpu, prev, next });
         }
         self.ask_for_throttle_work(cpu);
+        if self.rqs[cpu.index()].urgent > 1 && next.is_some_and(|next| !self.is_fair(next)) {
+            self.push_urgent(cpu, cpu);
+        }
     }
 
     fn pick_next_task(&mut self, cpu: CpuId, prev: Running) -> Option<TaskId> {
         loop {
+            if self.rqs[cpu.index()].urgent != 0
+                && let Some(task) = self.pick_urgent(cpu)
+            {
+                return Some(task);
+            }
             let looks_again = self.rules.queues.idle_looks_again;
             if prev == Running::Idle && self.rqs[cpu.index()].nr_running == 0 && !looks_again {
                 return None;
@@ -193,7 +221,9 @@ impl<O: Observer> Sched<O> {
             if let Some(task) = self.pick_task_fair(cpu) {
                 return Some(task);
             }
-            if self.sched_balance_newidle(cpu) <= 0 {
+            // Work of another class may be the stopper's alone, which comes by itself.
+            let found = self.sched_balance_newidle(cpu);
+            if found <= 0 && self.rqs[cpu.index()].urgent == 0 && self.root(cpu).h_nr_queued == 0 {
                 return None;
             }
         }
@@ -345,6 +375,13 @@ impl<O: Observer> Sched<O> {
             return;
         }
         self.emit_always(Event::MigrateTask { task, orig_cpu: orig, dest_cpu: dest, reason });
+        if !self.is_fair(task) {
+            self.tasks[task].nr_migrations += 1;
+            self.move_withheld(task, dest);
+            self.age_for_move(task, dest);
+            self.assign_cpu(task, dest);
+            return;
+        }
         if self.tasks[task].on_rq != OnRq::Migrating {
             if self.tasks[task].state == TaskState::Waking {
                 self.normalize_sleeper(self.tasks[task].se);

@@ -3,10 +3,10 @@
 //! In the kernel: `struct task_struct`, the parts the fair class and the balancer use.
 use crate::balance::locality::TaskMemory;
 use crate::ids::{CpuId, SeId, TaskId, TgId};
-use crate::io::FairPolicy;
 use crate::list::{LinkStore, Links};
 use crate::mask::CpuMask;
 use crate::time::{Jiffies, Ns};
+use crate::workload::Policy;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -54,7 +54,11 @@ pub struct Task {
     /// The CPU before that.
     pub recent_used_cpu: CpuId,
     /// Policy.
-    pub policy: FairPolicy,
+    pub policy: Policy,
+    /// Round-robin: ticks left of its slice.
+    pub rr_ticks: u32,
+    /// Deadline: where it is in its present period.
+    pub dl: crate::dl::DlState,
     /// Nice value.
     pub nice: i32,
     /// Where it may run.
@@ -105,7 +109,7 @@ pub struct Task {
 #[derive(Clone, Debug)]
 pub struct TaskParams {
     /// Policy.
-    pub policy: FairPolicy,
+    pub policy: Policy,
     /// Nice value, -20..=19.
     pub nice: i32,
     /// Custom slice, ns; 0 for the default, else clamped to 0.1..=100 ms.

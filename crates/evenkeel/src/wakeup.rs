@@ -115,6 +115,7 @@ impl<O: Observer> Sched<O> {
         self.wakeup_preempt(target, task, cpu, false);
         self.tasks[task].state = TaskState::Running;
         self.emit(|_| Event::Wakeup { cpu, task, target_cpu: target });
+        self.task_woken(target, task, cpu);
         if self.rules.queues.avg_idle == AvgIdle::AtWakeup {
             self.fold_idle_period(target);
         }
@@ -169,7 +170,7 @@ impl<O: Observer> Sched<O> {
         p.recent_used_cpu = cpu;
         p.state = TaskState::Running;
         let se = p.se;
-        if self.rules.queues.virtual_time == VirtualTime::Minimum {
+        if self.rules.queues.virtual_time == VirtualTime::Minimum && self.is_fair(child) {
             self.update_rq_clock(cpu);
             self.task_fork_cfs(cpu, se);
         }
@@ -181,11 +182,15 @@ impl<O: Observer> Sched<O> {
         self.tasks[child].on_rq = OnRq::Queued;
         self.emit(|_| Event::WakeupNew { cpu, task: child, target_cpu: target });
         self.wakeup_preempt(target, child, cpu, true);
+        self.task_woken(target, child, cpu);
     }
 
     /// The running task calls exec: a good moment to move it, while it has little in the cache (spec 4 §3.5).
     pub(crate) fn exec(&mut self, cpu: CpuId) {
         let task = self.rqs[cpu.index()].curr.expect("a task runs on this CPU");
+        if !self.is_fair(task) {
+            return;
+        }
         let dest = self.select_task_rq_fair(cpu, task, SelectKind::Exec, false);
         if dest == cpu || !self.rqs[dest.index()].active {
             return;

@@ -178,7 +178,7 @@ impl Attributes {
 }
 
 /// Scheduling policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// `SCHED_NORMAL`, also called `SCHED_OTHER`.
     #[default]
@@ -200,6 +200,61 @@ pub enum Policy {
         /// Period, ns.
         period: Ns,
     },
+}
+
+impl Policy {
+    /// The scheduling class.
+    #[inline]
+    pub fn class(self) -> Class {
+        match self {
+            Self::Normal | Self::Batch | Self::Idle => Class::Fair,
+            Self::Fifo(_) | Self::RoundRobin(_) => Class::RealTime,
+            Self::Deadline { .. } => Class::Deadline,
+        }
+    }
+
+    /// The priority of a real-time policy, 1..=99; the higher is the more urgent. 0 for the others.
+    #[inline]
+    pub fn priority(self) -> u8 {
+        match self {
+            Self::Fifo(priority) | Self::RoundRobin(priority) => priority,
+            Self::Normal | Self::Batch | Self::Idle | Self::Deadline { .. } => 0,
+        }
+    }
+
+    /// What is wrong with its parameters, if anything: `sched_setattr` would refuse them.
+    pub fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::Normal | Self::Batch | Self::Idle => None,
+            Self::Fifo(priority) | Self::RoundRobin(priority) => {
+                (!(1..=99).contains(&priority)).then_some("a real-time priority is from 1 to 99")
+            }
+            Self::Deadline { runtime, .. } if runtime < 1024 => {
+                Some("the runtime of a deadline task is at least 1024ns")
+            }
+            Self::Deadline { runtime, deadline, .. } if runtime > deadline => {
+                Some("the runtime of a deadline task is at most its deadline")
+            }
+            Self::Deadline { deadline, period, .. } if deadline > period => {
+                Some("the deadline of a deadline task is at most its period")
+            }
+            Self::Deadline { period, .. } if !(100_000..=1 << 32).contains(&period) => {
+                Some("the period of a deadline task is from 100us to 4.29s")
+            }
+            Self::Deadline { .. } => None,
+        }
+    }
+}
+
+/// Scheduling classes, the more urgent the later. Only the stopper threads are above them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Normal, batch and idle-policy tasks share a CPU by weight.
+    Fair,
+    /// FIFO and round-robin tasks: the highest priority runs.
+    RealTime,
+    /// Deadline tasks: the earliest deadline runs.
+    Deadline,
 }
 
 /// A task's program: phases run in order, the whole repeated.

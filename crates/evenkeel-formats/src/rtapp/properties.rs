@@ -201,10 +201,19 @@ impl Reader<'_> {
             return self.slice(members, policy, attributes);
         }
         if is_set || priority.is_some() || find(members, "dl-runtime").is_some() {
-            attributes.policy = Some(match policy {
+            let policy = match policy {
                 PolicyName::Deadline => self.deadline(members)?,
                 _ => self.real_time(priority, policy)?,
-            });
+            };
+            if let Some(fault) = policy.fault() {
+                let blamed = ["dl-runtime", "runtime", "dl-period", "policy"].map(|key| find(members, key));
+                let blamed = blamed.into_iter().flatten().next();
+                let expected = "dl-runtime <= dl-deadline <= dl-period";
+                if let Some(member) = blamed {
+                    return Err(self.text.error(&member.key_span, fault, expected));
+                }
+            }
+            attributes.policy = Some(policy);
         }
         Ok(())
     }

@@ -14,10 +14,14 @@ pub(super) const DURATION_MAX: Ns = 1_000_000_000 * SEC;
 pub(super) const A_DURATION: &str = "a duration with its unit, such as \"10ms\", \"1.5s\" or \"200us\"";
 
 /// The keys of attributes.
-pub(super) const ATTRIBUTE_KEYS: [&str; 9] = [
+pub(super) const ATTRIBUTE_KEYS: [&str; 13] = [
     "affinity",
     "nice",
     "policy",
+    "priority",
+    "runtime",
+    "deadline",
+    "period",
     "slice",
     "group",
     "uclamp",
@@ -55,6 +59,13 @@ pub fn parse_duration(text: &str) -> Option<Ns> {
 /// `normal`, `batch`, `idle`, `fifo N`, `rr N`, `deadline RUNTIME DEADLINE PERIOD`.
 pub(super) const A_POLICY: &str =
     "normal, batch, idle, `fifo N`, `rr N` or `deadline RUNTIME DEADLINE PERIOD`";
+/// Keys that belong to a policy, with the policies that have them.
+const POLICY_KEYS: [(&str, &[&str], &str); 4] = [
+    ("priority", &["fifo", "rr"], "`policy = \"fifo\"` or `policy = \"rr\"` beside it"),
+    ("runtime", &["deadline"], "`policy = \"deadline\"` beside it"),
+    ("deadline", &["deadline"], "`policy = \"deadline\"` beside it"),
+    ("period", &["deadline"], "`policy = \"deadline\"` beside it"),
+];
 
 pub(super) fn parse_policy(words: &[&str]) -> Option<Policy> {
     let priority = |text: &str| text.parse().ok().filter(|level| (1..=99u8).contains(level));
@@ -149,7 +160,8 @@ impl Reader<'_> {
                     let nice = self.text.int(node, key, -20..=19, "a whole number from -20 to 19")?;
                     attributes.nice = i32::try_from(nice).ok();
                 }
-                "policy" => attributes.policy = Some(self.policy(node)?),
+                "policy" => attributes.policy = Some(self.policy(node, members)?),
+                "priority" | "runtime" | "deadline" | "period" => self.belongs_to_policy(member, members)?,
                 "slice" => attributes.slice = Some(self.duration(node, key)?),
                 "group" => attributes.group = Some(self.path(node, key)?),
                 "uclamp" => attributes.util_clamp = Some(self.util_clamp(node)?),
@@ -167,10 +179,61 @@ impl Reader<'_> {
         Ok(attributes)
     }
 
-    fn policy(&self, node: &Node) -> Result<Policy, InputError> {
+    /// A policy with its parameters, which stand behind its name or in keys of their own.
+    fn policy(&self, node: &Node, members: &[Member]) -> Result<Policy, InputError> {
         let text = self.text.string(node, "policy", A_POLICY)?;
         let words: Vec<&str> = text.split_whitespace().collect();
-        parse_policy(&words).ok_or_else(|| {
+        let policy = match words[..] {
+            ["fifo"] => Policy::Fifo(self.priority(node, members)?),
+            ["rr"] => Policy::RoundRobin(self.priority(node, members)?),
+            ["deadline"] => {
+                let time = |key| self.optional_duration(members, key);
+                let missing = |key: &str| {
+                    let found = format!("`policy = \"deadline\"` without a `{key}`");
+                    self.text.error(
+                        &node.span,
+                        found,
+                        "`runtime` and `period`, and `deadline` if it is shorter",
+                    )
+                };
+                let runtime = time("runtime")?.ok_or_else(|| missing("runtime"))?;
+                let period = time("period")?.ok_or_else(|| missing("period"))?;
+                Policy::Deadline { runtime, deadline: time("deadline")?.unwrap_or(period), period }
+            }
+            _ => self.policy_words(node, &words)?,
+        };
+        match policy.fault() {
+            Some(fault) => Err(self.text.error(&node.span, fault, "runtime <= deadline <= period")),
+            None => Ok(policy),
+        }
+    }
+
+    fn priority(&self, node: &Node, members: &[Member]) -> Result<u8, InputError> {
+        let expected = "`priority`, 1 to 99: the higher the more urgent";
+        let Some(member) = find(members, "priority") else {
+            return Err(self.text.error(&node.span, "a real-time policy without a priority", expected));
+        };
+        let priority = self.text.int(&member.node, "priority", 1..=99, expected)?;
+        Ok(u8::try_from(priority).unwrap_or(99))
+    }
+
+    /// Refuses a parameter of a policy that is not there, or has its parameters behind its name.
+    fn belongs_to_policy(&self, member: &Member, members: &[Member]) -> Result<(), InputError> {
+        let name = find(members, "policy").and_then(|policy| match &policy.node.value {
+            Value::Str(name) => Some(name.trim()),
+            _ => None,
+        });
+        match POLICY_KEYS.iter().find(|(key, ..)| *key == member.key) {
+            Some((key, policies, expected)) if !name.is_some_and(|name| policies.contains(&name)) => {
+                let found = format!("`{key}` without a policy that has one");
+                Err(self.text.error(&member.key_span, found, *expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn policy_words(&self, node: &Node, words: &[&str]) -> Result<Policy, InputError> {
+        parse_policy(words).ok_or_else(|| {
             let names = ["normal", "batch", "idle", "fifo", "rr", "deadline"];
             let error = self.text.mismatch(node, "policy", A_POLICY);
             match words.first() {

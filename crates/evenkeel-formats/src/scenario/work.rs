@@ -171,6 +171,9 @@ impl Reader<'_> {
             ("affinity", [cpus]) => attributes.affinity = Some(self.cpu_list(cpus, &line.span(1))?),
             ("policy", words @ [_, ..]) => {
                 let policy = parse_policy(words).ok_or_else(|| self.bad_word(line, 1, A_POLICY))?;
+                if let Some(fault) = policy.fault() {
+                    return Err(self.text.error(&line.span(1), fault, "runtime <= deadline <= period"));
+                }
                 attributes.policy = Some(policy);
             }
             ("slice", [_]) => attributes.slice = Some(self.duration_word(line, 1)?),

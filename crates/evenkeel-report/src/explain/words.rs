@@ -183,6 +183,8 @@ pub fn select_reason(reason: SelectReason) -> &'static str {
         SelectReason::IdleCore => "a whole core was idle [spec 4 §8]",
         SelectReason::IdleCpu => "a CPU of the cache was idle [spec 4 §8]",
         SelectReason::IdleCapacity => "an idle CPU that is big enough [spec 4 §12]",
+        SelectReason::UrgentPrev => "a real-time or deadline task that runs at once on its own CPU",
+        SelectReason::UrgentLowest => "a real-time or deadline task: where the least urgent work is",
         SelectReason::Target => "nothing idle was found: the target [spec 4 §7]",
     }
 }

@@ -181,6 +181,7 @@ fn migrations(moves: &metrics::Migrations) -> Migrations {
         affinity: moves.affinity.into(),
         balance: moves.balance.into(),
         active_balance: moves.active_balance.into(),
+        urgent: moves.urgent.into(),
     }
 }
 

@@ -119,12 +119,14 @@ pub struct Migrations {
     pub balance: u64,
     /// Pushed by the stopper for a balancing pass.
     pub active_balance: u64,
+    /// A real-time or deadline task was pushed away from others, or pulled.
+    pub urgent: u64,
 }
 
 impl Migrations {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.wakeup + self.exec + self.affinity + self.balance + self.active_balance
+        self.wakeup + self.exec + self.affinity + self.balance + self.active_balance + self.urgent
     }
 }
 

@@ -18,12 +18,14 @@ pub struct Migrations {
     pub balance: u32,
     /// Pushed by the stopper for a balancing pass.
     pub active_balance: u32,
+    /// A real-time or deadline task was pushed away from others, or pulled.
+    pub urgent: u32,
 }
 
 impl Migrations {
     /// All of them.
     pub fn total(&self) -> u64 {
-        [self.wakeup, self.exec, self.affinity, self.balance, self.active_balance]
+        [self.wakeup, self.exec, self.affinity, self.balance, self.active_balance, self.urgent]
             .into_iter()
             .map(u64::from)
             .sum()
@@ -36,6 +38,7 @@ impl Migrations {
         self.affinity += other.affinity;
         self.balance += other.balance;
         self.active_balance += other.active_balance;
+        self.urgent += other.urgent;
     }
 }
 
@@ -90,6 +93,7 @@ impl Observer for Tally {
                 MigrateReason::Affinity | MigrateReason::Hotplug => &mut counts.affinity,
                 MigrateReason::Balance => &mut counts.balance,
                 MigrateReason::ActiveBalance => &mut counts.active_balance,
+                MigrateReason::Urgent => &mut counts.urgent,
             };
             *count += 1;
         }

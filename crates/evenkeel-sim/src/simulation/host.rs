@@ -29,6 +29,7 @@ impl<O: Observer> Simulation<O> {
             Kind::NohzKick => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::NohzKick }),
             Kind::Unthrottle => self.interrupt(cpu, Input::Ipi { cpu, kind: IpiKind::Unthrottle }),
             Kind::Hrtick => self.interrupt(cpu, Input::Hrtick { cpu }),
+            Kind::LimitTimer => self.interrupt(cpu, Input::LimitTimer { cpu }),
             Kind::Tick => self.tick(cpu),
         }
         Ok(())
@@ -157,6 +158,9 @@ impl<O: Observer> Simulation<O> {
                 self.group_timer_cpus[group.index()][timer as usize] = cpu;
                 self.timers.arm(Timer::Group(group, timer), at.max(self.now));
             }
+            Action::LimitTimer { cpu, at } => {
+                self.timers.arm(Timer::Cpu(Kind::LimitTimer, cpu), at.max(self.now));
+            }
             Action::Switched { cpu, prev, next } => self.switched(cpu, prev, next),
         }
     }
@@ -227,7 +231,9 @@ impl<O: Observer> Simulation<O> {
     #[inline]
     pub(super) fn watch(&mut self, cpu: CpuId) {
         if self.meters.checker.watching() {
-            let runnable = self.sched.queues()[cpu.index()].h_nr_runnable();
+            let rq = &self.sched.rqs()[cpu.index()];
+            let urgent = (rq.rt.runnable().len() + rq.dl.queue.len()) as u32;
+            let runnable = self.sched.queues()[cpu.index()].h_nr_runnable() + urgent;
             self.meters.checker.seen(cpu, self.cpus[cpu.index()].running.is_none(), runnable);
         }
     }

@@ -17,7 +17,7 @@ use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::io::{Input, WakeContext};
 use evenkeel::observe::Observer;
 use evenkeel::time::Ns;
-use evenkeel::workload::TIMELESS_REPEATS_MAX;
+use evenkeel::workload::{Class, TIMELESS_REPEATS_MAX};
 
 /// Steps one task may execute at one instant: beyond that time stands still for good.
 const STEPS_AT_ONCE_MAX: u32 = TIMELESS_REPEATS_MAX as u32;
@@ -247,6 +247,12 @@ impl<O: Observer> Simulation<O> {
             let blame = self.blame(self.instances[task.index()].spec);
             let place = blame.place(self.program(task).origins[pc]);
             return Err(SimError::TooManyTasks { task: blame.task.to_owned(), limit, at: self.now, place });
+        }
+        let parent = self.instances[task.index()].policy;
+        if parent.class() == Class::Deadline && self.programs.initial[spec as usize].policy.is_none() {
+            let blame = self.blame(self.instances[task.index()].spec);
+            let what = "a deadline task can only fork tasks that have a policy of their own";
+            return Err(blame.invalid(self.program(task).origins[pc], what));
         }
         self.create(cpu, Some(task), spec);
         Ok(())

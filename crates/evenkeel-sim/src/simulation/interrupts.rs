@@ -3,12 +3,15 @@
 //! While a handler runs the program makes no progress, and nothing else happens on the CPU: ticks, timers, interrupts from
 //! other CPUs and reschedules wait until it is done. A task with 10 ms of work on a CPU that is interrupted every 1 ms for
 //! 100 us takes 11 ms. The scheduler does not see that: the kernels modelled are built without accounting of interrupt
-//! time, so what is stolen counts as running time of the task that was interrupted, and an idle CPU stays idle.
+//! time, so what is stolen counts as running time of the task that was interrupted, and an idle CPU stays idle. With the
+//! setting `irq_time_accounting` the scheduler is told: it takes the time off what the task has had, and off the CPU's capacity.
+//! The times that this crate measures are those of the CPU either way.
 use super::{Doing, Simulation};
 use crate::error::{Blame, SimError};
 use crate::timers::{Kind, Timer};
 use crate::turns::Execution;
 use evenkeel::ids::CpuId;
+use evenkeel::io::Input;
 use evenkeel::observe::Observer;
 use evenkeel::time::Ns;
 use evenkeel::workload::Workload;
@@ -59,6 +62,8 @@ impl<O: Observer> Simulation<O> {
             if state.burst_since > self.now { state.burst_since.max(from) } else { state.burst_since };
         state.burst_since = start.saturating_add(span);
         self.meters.stolen(cpu, span);
+        self.input(Input::Interrupted { cpu, until, span });
+        let state = &self.cpus[cpu.index()];
         let Some(task) = state.running else { return };
         match self.instances[task.index()].doing {
             // A busy wait ends on time, unless the handler is still at it.

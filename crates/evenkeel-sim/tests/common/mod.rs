@@ -1,6 +1,6 @@
 //! A tiny text language for workloads, and a one-line-per-event rendering of what happened.
 //!
-//! One definition a line: `NAME [xN] [on CPU] [cpus LIST] [nice N] [delay TIME]: OP; OP; ... [forever | times N]`.
+//! One definition a line: `NAME [xN] [on CPU] [cpus LIST] [nice N] [fifo|rr N] [delay TIME]: OP; OP; ... [forever | times N]`.
 //! `x0` only defines, for `fork NAME`. Objects exist by being named; a barrier's parties stand behind its name.
 #![allow(dead_code, reason = "every test file uses its own part")]
 use core::fmt::Write as _;
@@ -42,6 +42,19 @@ fn object(workload: &mut Workload, name: &str, kind: ObjectKind) -> ObjectId {
     ObjectId(at as u32)
 }
 
+/// Reads `fifo 5`, `rr 5`, `deadline RUNTIME/DEADLINE/PERIOD`, `normal -`.
+fn policy(name: &str, parameters: &str) -> Policy {
+    match name {
+        "fifo" => Policy::Fifo(parameters.parse().unwrap()),
+        "rr" => Policy::RoundRobin(parameters.parse().unwrap()),
+        "normal" => Policy::Normal,
+        _ => {
+            let times: Vec<Ns> = parameters.split('/').map(time).collect();
+            Policy::Deadline { runtime: times[0], deadline: times[1], period: times[2] }
+        }
+    }
+}
+
 /// Reads a workload.
 pub(crate) fn workload(text: &str) -> Workload {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -57,6 +70,9 @@ pub(crate) fn workload(text: &str) -> Workload {
                 "cpus" => spec.attributes.affinity = Some(cpus(words.next().unwrap())),
                 "nice" => spec.attributes.nice = Some(words.next().unwrap().parse().unwrap()),
                 "batch" => spec.attributes.policy = Some(Policy::Batch),
+                "fifo" | "rr" | "deadline" => {
+                    spec.attributes.policy = Some(policy(word, words.next().unwrap()));
+                }
                 "delay" => spec.delay = time(words.next().unwrap()),
                 _ => spec.instances = word.strip_prefix('x').expect("xN").parse().unwrap(),
             }
@@ -105,6 +121,9 @@ fn op(workload: &mut Workload, names: &[&str], words: &[&str]) -> Op {
         ["yield"] => Op::Yield,
         ["exit"] => Op::Exit,
         ["cpus", list] => Op::Set(Attributes { affinity: Some(cpus(list)), ..Attributes::default() }),
+        ["policy", name, parameters] => {
+            Op::Set(Attributes { policy: Some(policy(name, parameters)), ..Attributes::default() })
+        }
         ["nice", nice] => Op::Set(Attributes { nice: Some(nice.parse().unwrap()), ..Attributes::default() }),
         ref words => panic!("operation {words:?}"),
     }

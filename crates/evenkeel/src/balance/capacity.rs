@@ -5,7 +5,7 @@
 //! its own CPUs when they balance.
 //!
 //! In the kernel: `update_group_capacity()`, `update_cpu_capacity()`, `scale_rt_capacity()` (spec 3 §4.2, spec 1
-//! §8.4). There are no real-time and deadline tasks, interrupts or pressure in the core yet: those inputs are 0.
+//! §8.4). What is used is known from [`pressure`](crate::pressure); heat and limits of the frequency are not modelled.
 use super::rules::Pressure;
 use crate::ids::{CpuId, DomainId, GroupId};
 use crate::observe::Observer;
@@ -81,8 +81,9 @@ impl<O: Observer> Sched<O> {
         let sums = match child {
             None => {
                 let rule = self.kernel.balance.groups.pressure;
+                let by = self.capacity_use(cpu);
                 let rq = &mut self.rqs[cpu.index()];
-                rq.cpu_capacity = scale_rt_capacity(rule, rq.arch_capacity, &CapacityUse::default());
+                rq.cpu_capacity = scale_rt_capacity(rule, rq.arch_capacity, &by);
                 Sums::of_cpu(rq.cpu_capacity)
             }
             Some(child) if self.topo.domains[child.index()].flags.contains(SdFlags::NUMA) => {

@@ -7,10 +7,10 @@ use super::event::{BalanceEvent, TaskVerdict};
 use super::migrate::{CacheHeat, Candidate, Refusal, can_migrate_task, size_test, task_hot};
 use super::rules::{CountsHot, HotBuddies, TaskSize};
 use crate::ids::{CpuId, TaskId};
-use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::observe::{Event, MigrateReason, Observer};
 use crate::sched::Sched;
+use crate::workload::Policy;
 
 impl<O: Observer> Sched<O> {
     /// Detaches tasks of the source until the imbalance is settled; how many (spec 3 §7.2).
@@ -180,7 +180,7 @@ impl<O: Observer> Sched<O> {
             };
         CacheHeat {
             fair: true,
-            idle_policy: self.tasks[task].policy == FairPolicy::Idle,
+            idle_policy: self.tasks[task].policy == Policy::Idle,
             shares_core: self.topo.domains[env.sd.index()].flags.contains(SdFlags::SHARE_CPUCAPACITY),
             buddy,
             migration_cost: self.kernel.tunables.migration_cost_ns,

@@ -86,7 +86,10 @@ impl<O: Observer> Host<O> {
                     Action::Switched { cpu, next: None, .. } => {
                         inputs.insert(0, Input::IdleEnter { cpu, stop_tick: delay < 70 * US });
                     }
-                    Action::Switched { .. } | Action::HrtickStart { .. } | Action::GroupTimer { .. } => {}
+                    Action::Switched { .. }
+                    | Action::HrtickStart { .. }
+                    | Action::GroupTimer { .. }
+                    | Action::LimitTimer { .. } => {}
                 }
             }
         }

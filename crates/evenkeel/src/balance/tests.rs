@@ -72,7 +72,10 @@ impl Bench {
                     Action::RaiseSoftirq { cpu } => inputs.push(Input::Softirq { cpu }),
                     Action::Ipi { to, kind, .. } => inputs.push(Input::Ipi { cpu: to, kind }),
                     Action::StopCpu { cpu, .. } => inputs.push(Input::StopperRun { cpu }),
-                    Action::Switched { .. } | Action::HrtickStart { .. } | Action::GroupTimer { .. } => {}
+                    Action::Switched { .. }
+                    | Action::HrtickStart { .. }
+                    | Action::GroupTimer { .. }
+                    | Action::LimitTimer { .. } => {}
                 }
             }
         }

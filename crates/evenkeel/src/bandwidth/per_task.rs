@@ -23,6 +23,7 @@ use crate::load_avg::Membership;
 use crate::observe::{Observer, Running};
 use crate::sched::Sched;
 use crate::task::OnRq;
+use crate::workload::Class;
 
 impl<O: Observer> Sched<O> {
     /// The task that runs on `cpu`, or is about to, has to stop before it returns to user mode.
@@ -40,7 +41,8 @@ impl<O: Observer> Sched<O> {
             return;
         }
         let curr = self.rqs[cpu.index()].curr;
-        if !curr.is_some_and(|task| self.throttled_hierarchy(self.entity(task).cfs_rq)) {
+        let stops = |task: TaskId| self.is_fair(task) && self.throttled_hierarchy(self.entity(task).cfs_rq);
+        if !curr.is_some_and(stops) {
             self.rqs[cpu.index()].throttle_work = false;
             return;
         }
@@ -54,7 +56,7 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn throttle_cfs_rq_work(&mut self, cpu: CpuId) {
         self.rqs[cpu.index()].throttle_work = false;
         let Some(task) = self.rqs[cpu.index()].curr else { return };
-        if !self.throttled_hierarchy(self.entity(task).cfs_rq) {
+        if !self.is_fair(task) || !self.throttled_hierarchy(self.entity(task).cfs_rq) {
             return;
         }
         self.update_rq_clock(cpu);
@@ -110,7 +112,10 @@ impl<O: Observer> Sched<O> {
     /// Whether a task waits in limbo, or was taken out of it for a moment.
     #[inline]
     pub(crate) fn task_is_throttled(&self, task: TaskId) -> bool {
-        self.tasks[task].throttled && self.rules.queues.bandwidth.throttling == Throttling::PerTask
+        let p = &self.tasks[task];
+        p.throttled
+            && p.policy.class() == Class::Fair
+            && self.rules.queues.bandwidth.throttling == Throttling::PerTask
     }
 
     /// Nothing above the queue is throttled any more: its tasks join again.

@@ -4,13 +4,14 @@ use crate::bandwidth::rules::{
     BandwidthRules, Leftovers, PauseClock, RemoteUnthrottle, ThrottlePoint, Throttling,
 };
 use crate::kernel::{
-    DebugLayout, Features, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules, TopologyRules,
-    TunableScaling, Tunables,
+    DebugLayout, Features, GuardTunables, Kernel, NumaBalancingTunables, PlacementRules, RunQueueRules,
+    TopologyRules, TunableScaling, Tunables,
 };
 use crate::queue_rules::{
     AvgIdle, BuddyPick, DelayedEstimate, DelayedLag, Detachment, Expiry, HrtickExpiry, LagLimit,
-    LoadTracking, MeanReference, NewTaskWeight, Removal, Resched, Reweight, SliceProtection, TgLoadUpdate,
-    Unlisting, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision, WeightFloor, Yielding,
+    LoadTracking, MeanReference, NewTaskWeight, Removal, Resched, Reweight, SliceProtection, StarvationGuard,
+    TgLoadUpdate, Unlisting, UtilEst, UtilEstUpdate, VirtualTime, WakeupPreemption, WeightDivision,
+    WeightFloor, Yielding,
 };
 use crate::select::rules::{
     AffinityTarget, IdlePolicyCpus, IdleSearch, NodeSpread, RemoteWakeup, SlowPath, UnequalSearch,
@@ -229,6 +230,8 @@ pub const V6_12_117: Kernel = Kernel {
         util_est: UtilEst::OneAverage,
         delayed_estimate: DelayedEstimate::AloneWhenMoved,
         util_est_update: UtilEstUpdate::BeforeDequeue,
+        starvation_guard: StarvationGuard::FairServer,
+        irq_time_accounting: false,
         avg_idle: AvgIdle::AtWakeup,
         avg_idle_floors: false,
         wake_avg_idle: false,
@@ -251,6 +254,12 @@ pub const V6_12_117: Kernel = Kernel {
         nr_migrate_break: 32,
         cfs_bandwidth_slice_ns: 5_000_000,
         cfs: None,
+        guard: GuardTunables {
+            rt_period_ns: 1_000_000_000,
+            rt_runtime_ns: 950_000_000,
+            fair_server_period_ns: 1_000_000_000,
+            fair_server_runtime_ns: 50_000_000,
+        },
         numa_balancing: NumaBalancingTunables {
             scan_delay_ms: 1000,
             scan_period_min_ms: 1000,

@@ -6,8 +6,8 @@ use crate::kernel::{
     CfsTunables, DebugLayout, Features, Kernel, PlacementRules, RunQueueRules, TopologyRules, Tunables,
 };
 use crate::queue_rules::{
-    Expiry, NewTaskWeight, Reweight, TgLoadUpdate, Unlisting, UtilEst, UtilEstUpdate, VirtualTime,
-    WakeupPreemption, Yielding,
+    Expiry, NewTaskWeight, Reweight, StarvationGuard, TgLoadUpdate, Unlisting, UtilEst, UtilEstUpdate,
+    VirtualTime, WakeupPreemption, Yielding,
 };
 use crate::topology::rules::{
     AsymPackingLevels, ClusterLevel, DebugFiles, FlagSet, GroupFlags, HighestFlagDomain, HybridLevels,
@@ -69,6 +69,8 @@ pub const V6_1_192: Kernel = Kernel {
         ..V6_12_117.topology
     },
     queues: RunQueueRules {
+        // Real-time tasks are stopped for 50 ms of every second, also if nobody else wants the CPU (spec 2 §15.2).
+        starvation_guard: StarvationGuard::Throttling,
         // Whoever is furthest behind runs next, for a slice that depends on how many wait (spec 2 §7).
         virtual_time: VirtualTime::Minimum,
         wakeup_preemption: WakeupPreemption::Granularity,

@@ -45,14 +45,19 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn hrtick_start(&mut self, cpu: CpuId, task: TaskId, switched: bool) {
         let expiry = self.rules.queues.hrtick_expiry;
         let one_shot = expiry == HrtickExpiry::Deadline;
-        if !self.feat(Features::HRTICK) || self.root(cpu).h_nr_queued <= 1 || (one_shot && !switched) {
+        if !self.feat(Features::HRTICK)
+            || !self.is_fair(task)
+            || self.root(cpu).h_nr_queued <= 1
+            || (one_shot && !switched)
+        {
             return;
         }
+        let irq_util = self.rqs[cpu.index()].pressure.irq.util_avg;
         let entity = self.entity(task);
         let delay = match expiry {
             HrtickExpiry::Deadline => {
                 let remaining = entity.deadline.wrapping_sub(entity.vruntime) as i64;
-                hrtick_delay(remaining, entity.load.weight, 0)
+                hrtick_delay(remaining, entity.load.weight, irq_util)
             }
             HrtickExpiry::Slice => {
                 let slice = match self.rules.queues.virtual_time {
@@ -81,6 +86,7 @@ impl<O: Observer> Sched<O> {
         let set_once = self.rules.queues.hrtick_expiry == HrtickExpiry::Deadline;
         if let Some(curr) = self.rqs[cpu.index()].curr
             && !(set_once && self.rqs[cpu.index()].hrtick.is_some())
+            && self.is_fair(curr)
         {
             self.hrtick_start(cpu, curr, true);
         }
@@ -94,7 +100,7 @@ impl<O: Observer> Sched<O> {
         }
         rq.hrtick = None;
         self.update_rq_clock(cpu);
-        if let Some(curr) = self.rqs[cpu.index()].curr {
+        if let Some(curr) = self.rqs[cpu.index()].curr.filter(|&curr| self.is_fair(curr)) {
             self.task_tick_fair(curr, true);
             self.resched_curr(cpu, cpu);
         }

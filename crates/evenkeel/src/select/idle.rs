@@ -10,12 +10,12 @@ use super::SelectReason;
 use super::rules::{IdlePolicyCpus, IdleSearch, UnequalSearch};
 use super::steps::{AskedAs, PlacementStep};
 use crate::ids::{CpuId, DomainId, SharedId, TaskId};
-use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::topology::SdFlags;
+use crate::workload::Policy;
 
 /// How many CPUs a search without idle cores may still look at.
 struct Budget {
@@ -41,7 +41,7 @@ impl<O: Observer> Sched<O> {
         match self.kernel.placement.idle_policy_cpus {
             IdlePolicyCpus::Busy => false,
             IdlePolicyCpus::Idle => true,
-            IdlePolicyCpus::IdleForOthers => self.tasks[task].policy != FairPolicy::Idle,
+            IdlePolicyCpus::IdleForOthers => self.tasks[task].policy != Policy::Idle,
         }
     }
 

@@ -27,6 +27,7 @@ mod limit;
 pub mod rules;
 mod slow;
 pub mod steps;
+pub mod urgent;
 
 /// Why a CPU was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,10 @@ pub enum SelectReason {
     IdleCapacity,
     /// Nothing idle was found: the target.
     Target,
+    /// A real-time or deadline task runs at once where it was.
+    UrgentPrev,
+    /// A real-time or deadline task goes where the least urgent work is.
+    UrgentLowest,
 }
 
 impl<O: Observer> Sched<O> {
@@ -64,7 +69,11 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn select_task_rq(&mut self, cpu: CpuId, task: TaskId, kind: SelectKind, sync: bool) -> CpuId {
         let prev_cpu = self.tasks[task].wake_cpu;
         let (mut chosen, mut reason) = if self.tasks[task].nr_cpus_allowed > 1 {
-            self.select_with_reason(cpu, task, kind, sync)
+            if self.is_fair(task) {
+                self.select_with_reason(cpu, task, kind, sync)
+            } else {
+                self.select_urgent(cpu, task, kind)
+            }
         } else {
             let only = self.tasks[task].allowed.first().expect("a task is allowed somewhere");
             (only, SelectReason::OnlyAllowed)

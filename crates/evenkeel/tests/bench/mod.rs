@@ -70,7 +70,7 @@ impl Bench {
                     Action::Ipi { to, kind, .. } => inputs.push(Input::Ipi { cpu: to, kind }),
                     Action::StopCpu { cpu, .. } => inputs.push(Input::StopperRun { cpu }),
                     Action::HrtickStart { at, .. } => self.hrtick = Some(at),
-                    Action::Switched { .. } | Action::GroupTimer { .. } => {}
+                    Action::Switched { .. } | Action::GroupTimer { .. } | Action::LimitTimer { .. } => {}
                 }
             }
         }

@@ -76,7 +76,10 @@ impl Bench {
                     Action::Switched { cpu, next: None, .. } => {
                         last.insert(0, Input::IdleEnter { cpu, stop_tick: true });
                     }
-                    Action::Switched { .. } | Action::HrtickStart { .. } | Action::GroupTimer { .. } => {}
+                    Action::Switched { .. }
+                    | Action::HrtickStart { .. }
+                    | Action::GroupTimer { .. }
+                    | Action::LimitTimer { .. } => {}
                 }
             }
         }

@@ -53,6 +53,8 @@ pub enum Why {
     Affinity,
     /// Its old CPU went offline.
     Hotplug,
+    /// Tasks of its class push and pull each other to where the least urgent work is.
+    Urgent,
 }
 
 /// One change of CPU.
@@ -291,6 +293,7 @@ impl TaskObserver {
                     MigrateReason::Wakeup | MigrateReason::Exec => self.placed(),
                     MigrateReason::Affinity => Some(Why::Affinity),
                     MigrateReason::Hotplug => Some(Why::Hotplug),
+                    MigrateReason::Urgent => Some(Why::Urgent),
                     MigrateReason::Balance => self.passes.current().map(|pass| {
                         let hot = pass.tasks.iter().rev().find(|entry| entry.0 == task);
                         let hot = hot.is_some_and(|entry| entry.2 == TaskVerdict::Moved { hot: true });

@@ -135,6 +135,9 @@ impl TaskStory {
             }
             Why::Affinity => lines.push(format!("{head}: its affinity did not allow the old CPU any more.")),
             Why::Hotplug => lines.push(format!("{head}: its old CPU went offline.")),
+            Why::Urgent => {
+                lines.push(format!("{head}: it waited behind tasks as urgent, and runs there at once."));
+            }
         }
     }
 
@@ -192,6 +195,7 @@ impl TaskStory {
             Why::Pushed { pass } => json!({"why": "active-balance", "pass": pass}),
             Why::Affinity => json!({"why": "affinity"}),
             Why::Hotplug => json!({"why": "hotplug"}),
+            Why::Urgent => json!({"why": "urgent"}),
         };
         if let (Value::Object(value), Value::Object(why)) = (&mut value, why) {
             value.extend(why);
