@@ -149,7 +149,7 @@ fn a_loop_without_phases_ends_only_in_the_newer_dialect() {
 #[test]
 fn the_dialects_differ_in_names_suspend_and_legacy_units() {
     let text = r#"{ "tasks": { "a": { "instance": 2, "suspend": "c", "run": 1 }, "r": { "resume": "c", "run": 1 },
-        "d": { "policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 9000, "period": 9000,
+        "d": { "policy": "SCHED_DEADLINE", "runtime": 200000, "deadline": 900000, "period": 900000,
                "phases": { "p": { "run": 1 } } } } }"#;
     let old = read_as(Compat::V1_0, text).workload;
     let new = read_as(Compat::Master, text).workload;
@@ -161,8 +161,8 @@ fn the_dialects_differ_in_names_suspend_and_legacy_units() {
     assert_eq!(names(&old), ["c"]);
     assert_eq!(names(&new), ["a", "c"]);
     let deadline = |runtime, deadline| Some(Policy::Deadline { runtime, deadline, period: deadline });
-    assert_eq!(old.tasks[2].attributes.policy, deadline(2 * US, 9 * US));
-    assert_eq!(new.tasks[2].attributes.policy, deadline(2 * MS, 9 * MS));
+    assert_eq!(old.tasks[2].attributes.policy, deadline(200 * US, 900 * US));
+    assert_eq!(new.tasks[2].attributes.policy, deadline(200 * MS, 900 * MS));
 }
 
 #[test]
@@ -232,9 +232,11 @@ fn attributes_are_read_per_policy() {
         task(Compat::Master, r#"{ "run": 1, "policy": "SCHED_IDLE", "util_min": 100, "util_max": -1 }"#);
     assert_eq!(idle.attributes.policy, Some(Policy::Idle));
     assert_eq!(idle.attributes.util_clamp, Some((100, 1024)));
-    let deadline =
-        task(Compat::Master, r#"{ "run": 1, "policy": "SCHED_DEADLINE", "dl-runtime": 5, "dl-period": 9 }"#);
-    let expected = Policy::Deadline { runtime: 5 * US, deadline: 9 * US, period: 9 * US };
+    let deadline = task(
+        Compat::Master,
+        r#"{ "run": 1, "policy": "SCHED_DEADLINE", "dl-runtime": 500, "dl-period": 900 }"#,
+    );
+    let expected = Policy::Deadline { runtime: 500 * US, deadline: 900 * US, period: 900 * US };
     assert_eq!(deadline.attributes.policy, Some(expected));
     let all =
         r#"{ "tasks": { "t": { "run": 1 } }, "global": { "default_policy": "SCHED_FIFO", "duration": -1 } }"#;

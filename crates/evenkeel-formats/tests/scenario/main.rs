@@ -511,7 +511,7 @@ fn wrong_scenarios_are_shown_with_what_would_be_right() {
              --> s.toml:4:1
               |
             4 | [[at]]
-              | ^^^^^^ expected one of affinity, nice, policy, slice, group, uclamp, preferred_node, numa_faults, numa_group_faults"#]],
+              | ^^^^^^ expected one of affinity, nice, policy, priority, runtime, deadline, period, slice, group, uclamp, preferred_node, numa_faults, numa_group_faults"#]],
     );
     check_error(
         &format!("{}{}", with_task("run = \"1ms\""), with_task("run = \"1ms\"")),
@@ -680,3 +680,78 @@ const LINES: &[&str] = &[
     "percpu_kthread = true",
     "policy = \"fifo 3\"",
 ];
+
+#[test]
+fn real_time_and_deadline_policies_are_read_in_both_spellings() {
+    let policy = |lines: &str| {
+        let text = with_task(&format!("run = \"1ms\"\n{lines}"));
+        scenario(&text).workload.tasks[0].attributes.policy.unwrap()
+    };
+    assert_eq!(policy("policy = \"fifo\"\npriority = 50"), Policy::Fifo(50));
+    assert_eq!(policy("policy = \"fifo 50\""), Policy::Fifo(50));
+    assert_eq!(policy("policy = \"rr\"\npriority = 1"), Policy::RoundRobin(1));
+    let ms = 1_000_000;
+    let camera = Policy::Deadline { runtime: 5 * ms, deadline: 20 * ms, period: 20 * ms };
+    assert_eq!(policy("policy = \"deadline\"\nruntime = \"5ms\"\nperiod = \"20ms\""), camera);
+    assert_eq!(policy("policy = \"deadline 5ms 20ms 20ms\""), camera);
+    let text = "policy = \"deadline\"\nruntime = \"5ms\"\ndeadline = \"10ms\"\nperiod = \"20ms\"";
+    assert_eq!(policy(text), Policy::Deadline { runtime: 5 * ms, deadline: 10 * ms, period: 20 * ms });
+}
+
+#[test]
+fn impossible_policies_are_refused_where_they_stand() {
+    check_error(
+        &with_task("run = \"1ms\"\npolicy = \"fifo\""),
+        expect![[r#"
+            a real-time policy without a priority
+             --> s.toml:4:10
+              |
+            4 | policy = "fifo"
+              |          ^^^^^^ expected `priority`, 1 to 99: the higher the more urgent"#]],
+    );
+    check_error(
+        &with_task("run = \"1ms\"\npolicy = \"fifo\"\npriority = 0"),
+        expect![[r#"
+            `priority` is the number 0
+             --> s.toml:5:12
+              |
+            5 | priority = 0
+              |            ^ expected `priority`, 1 to 99: the higher the more urgent"#]],
+    );
+    check_error(
+        &with_task("run = \"1ms\"\npriority = 5"),
+        expect![[r#"
+            `priority` without a policy that has one
+             --> s.toml:4:1
+              |
+            4 | priority = 5
+              | ^^^^^^^^ expected `policy = "fifo"` or `policy = "rr"` beside it"#]],
+    );
+    check_error(
+        &with_task("run = \"1ms\"\npolicy = \"deadline\"\nperiod = \"1s\""),
+        expect![[r#"
+            `policy = "deadline"` without a `runtime`
+             --> s.toml:4:10
+              |
+            4 | policy = "deadline"
+              |          ^^^^^^^^^^ expected `runtime` and `period`, and `deadline` if it is shorter"#]],
+    );
+    check_error(
+        &with_task("run = \"1ms\"\npolicy = \"deadline 9ms 5ms 20ms\""),
+        expect![[r#"
+            the runtime of a deadline task is at most its deadline
+             --> s.toml:4:10
+              |
+            4 | policy = "deadline 9ms 5ms 20ms"
+              |          ^^^^^^^^^^^^^^^^^^^^^^^ expected runtime <= deadline <= period"#]],
+    );
+    check_error(
+        &with_task("work = [\"policy deadline 1ms 30ms 20ms\", \"run 1ms\"]"),
+        expect![[r#"
+            the deadline of a deadline task is at most its period
+             --> s.toml:3:17
+              |
+            3 | work = ["policy deadline 1ms 30ms 20ms", "run 1ms"]
+              |                 ^^^^^^^^ expected runtime <= deadline <= period"#]],
+    );
+}
