@@ -5,6 +5,7 @@
 //! --test invariants` runs more of them than the usual suite.
 
 use evenkeel::bandwidth::rules::Leftovers;
+use evenkeel::kernel::{GuardTunables, Kernel, Tunables};
 use evenkeel::kernels::{ALL, DEFAULT};
 use evenkeel::rng::Rng;
 use evenkeel::time::{MS, US};
@@ -67,7 +68,8 @@ fn policy(rng: &mut Rng) -> Policy {
     let priority = 1 + rng.below(4) as u8;
     let runtime = u64::from(1 + rng.below(20)) * 100 * US;
     let deadline = runtime + u64::from(rng.below(5)) * MS;
-    let period = deadline + u64::from(rng.below(5)) * MS;
+    // Two dozen of them at most: a 32nd of a CPU each is admitted.
+    let period = deadline + 31 * runtime + u64::from(rng.below(5)) * MS;
     match rng.below(8) {
         0..3 => Policy::Normal,
         3 => Policy::Batch,
@@ -127,6 +129,8 @@ fn workload(rng: &mut Rng, ncpus: u32, bursts: bool, idle: bool) -> Workload {
             phases: vec![Phase { ops: vec![Op::Run(300 * US)], ..Phase::default() }],
             repeat: Repeat::Times(1),
         },
+        // Deadline tasks fork only what has a policy of its own.
+        attributes: Attributes { policy: Some(Policy::Normal), ..Attributes::default() },
         ..TaskSpec::default()
     };
     let mut tasks = vec![child];
@@ -182,6 +186,14 @@ fn run(case: u64, check: bool) -> String {
     // Every other case the default kernel, the others in turn.
     let runs: Vec<_> = ALL.into_iter().filter(|kernel| kernel.runs).collect();
     let kernel = if case.is_multiple_of(2) { DEFAULT } else { runs[(case / 2) as usize % runs.len()] };
+    // Periods of the guards against starvation that fit a short run.
+    let guard = GuardTunables {
+        rt_period_ns: 40 * MS,
+        rt_runtime_ns: 38 * MS,
+        fair_server_period_ns: 40 * MS,
+        fair_server_runtime_ns: 2 * MS,
+    };
+    let kernel = &Kernel { tunables: Tunables { guard, ..kernel.tunables }, ..*kernel };
     let bursts = kernel.queues.bandwidth.leftovers == Leftovers::Kept;
     let workload = workload(&mut rng, machine.nr_cpus() as u32, bursts, kernel.queues.idle_groups);
     let mut sim = Simulation::new(&machine, kernel, &workload, params, Digest::default()).unwrap();

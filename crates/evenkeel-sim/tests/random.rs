@@ -1,6 +1,6 @@
 //! Random workloads on small machines: nothing panics, no invariant breaks, and a run repeats itself exactly.
 use evenkeel::bandwidth::rules::Leftovers;
-use evenkeel::kernel::Kernel;
+use evenkeel::kernel::{GuardTunables, Kernel, Tunables};
 use evenkeel::kernels;
 use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
@@ -31,8 +31,9 @@ fn span() -> impl Strategy<Value = Ns> {
 fn attributes(cpus: u32) -> impl Strategy<Value = Attributes> {
     let affinity =
         prop::collection::btree_set(0..cpus, 0..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
-    let deadline = (100 * US..3 * MS, 0u64..5 * MS, 0u64..5 * MS).prop_map(|(runtime, more, rest)| {
-        Policy::Deadline { runtime, deadline: runtime + more, period: runtime + more + rest }
+    // Twelve of them at most: a 16th of a CPU each is admitted.
+    let deadline = (50 * US..MS, 0u64..5 * MS, 0u64..5 * MS).prop_map(|(runtime, more, rest)| {
+        Policy::Deadline { runtime, deadline: runtime + more, period: 16 * runtime + more + rest }
     });
     let policy = prop_oneof![
         2 => Just(Policy::Normal),
@@ -117,7 +118,10 @@ fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
     (prop::collection::vec(spec, 1..5), timeline(cpus)).prop_map(|(specs, timeline)| {
         let job = Phase { ops: vec![Op::Run(300 * US)], ..Phase::default() };
         let job = Program { phases: vec![job], repeat: Repeat::Times(1) };
-        let mut tasks = vec![TaskSpec { name: "job".into(), program: job, ..TaskSpec::default() }];
+        // Deadline tasks fork only what has a policy of its own.
+        let attributes = Attributes { policy: Some(Policy::Normal), ..Attributes::default() };
+        let mut tasks =
+            vec![TaskSpec { name: "job".into(), program: job, attributes, ..TaskSpec::default() }];
         for (index, (ops, mut attributes, instances, start_cpu, grouped)) in specs.into_iter().enumerate() {
             attributes.group = grouped.then(|| format!("/g{}", index % 2));
             let ops: Vec<Op> = ops.into_iter().flatten().chain([Op::Run(20 * US)]).collect();
@@ -201,9 +205,16 @@ fn params() -> impl Strategy<Value = SimParams> {
     )
 }
 
-/// Any kernel, those too whose balancing is not modelled yet.
+/// Any kernel, with periods of the guards against starvation that fit a short run.
 fn any_kernel() -> impl Strategy<Value = Kernel> {
-    prop::sample::select(&kernels::ALL[..]).prop_map(|kernel| Kernel { runs: true, ..*kernel })
+    let guard = GuardTunables {
+        rt_period_ns: 20 * MS,
+        rt_runtime_ns: 19 * MS,
+        fair_server_period_ns: 20 * MS,
+        fair_server_runtime_ns: MS,
+    };
+    prop::sample::select(&kernels::ALL[..])
+        .prop_map(move |kernel| Kernel { tunables: Tunables { guard, ..kernel.tunables }, ..*kernel })
 }
 
 fn run(

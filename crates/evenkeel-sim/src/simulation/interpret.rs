@@ -249,7 +249,11 @@ impl<O: Observer> Simulation<O> {
             return Err(SimError::TooManyTasks { task: blame.task.to_owned(), limit, at: self.now, place });
         }
         let parent = self.instances[task.index()].policy;
-        if parent.class() == Class::Deadline && self.programs.initial[spec as usize].policy.is_none() {
+        let launcher = self.is_launcher(task);
+        if !launcher
+            && parent.class() == Class::Deadline
+            && self.programs.initial[spec as usize].policy.is_none()
+        {
             let blame = self.blame(self.instances[task.index()].spec);
             let what = "a deadline task can only fork tasks that have a policy of their own";
             return Err(blame.invalid(self.program(task).origins[pc], what));
