@@ -1,7 +1,7 @@
 //! Task groups by the worked numbers of the specification, and hierarchical load against exact fractions.
 use crate::fair::Dequeue;
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
-use crate::io::{FairPolicy, Input};
+use crate::io::Input;
 use crate::kernel::Kernel;
 use crate::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use crate::load_avg::Membership;
@@ -15,6 +15,7 @@ use crate::time::MS;
 use crate::topology::Machine;
 use crate::weight::LoadWeight;
 use crate::weight::NICE_0_LOAD;
+use crate::workload::Policy;
 use alloc::vec::Vec;
 
 fn sched(ncpus: u32) -> Sched<Silent> {
@@ -27,7 +28,7 @@ fn sched_of(kernel: &Kernel, ncpus: u32) -> Sched<Silent> {
 
 fn task(sched: &mut Sched<Silent>, group: TgId) -> TaskId {
     let allowed = CpuMask::all(sched.rqs.len());
-    sched.new_task(&TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group })
+    sched.new_task(&TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group })
 }
 
 /// A task of the group that is on its queue on CPU 0.
@@ -136,7 +137,7 @@ fn equal_load_on_two_cpus_halves_the_weight_of_each_entity() {
     let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
     for cpu in [CpuId(0), CpuId(1)] {
         let allowed = CpuMask::from_cpus(2, [cpu]);
-        let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group: a };
+        let params = TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group: a };
         let child = sched.new_task(&params);
         handle(&mut sched, 0, Input::Fork { cpu, child });
         handle(&mut sched, 0, Input::Schedule { cpu });
@@ -299,7 +300,7 @@ fn a_migrating_task_leaves_its_groups_load_before_or_after_the_group_is_weighed(
         let a = sched.new_group(TgId(0), "/a", NICE_0_LOAD, false);
         let mut fork = |cpu: u32| {
             let allowed = CpuMask::from_cpus(2, [CpuId(cpu)]);
-            let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group: a };
+            let params = TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group: a };
             let child = sched.new_task(&params);
             handle(&mut sched, 0, Input::Fork { cpu: CpuId(cpu), child });
             handle(&mut sched, 0, Input::Schedule { cpu: CpuId(cpu) });

@@ -196,9 +196,6 @@ pub enum Input {
     },
 }
 
-/// The policies of tasks, by the name they had when all were fair.
-pub type FairPolicy = Policy;
-
 /// The timers of a limited task group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupTimer {

@@ -1,7 +1,7 @@
 //! One queue against a slow and simple model of it, and the worked migration of the specification.
 use crate::entity::{CfsRq, Entity};
 use crate::ids::{CpuId, SeId, TaskId, TgId};
-use crate::io::{FairPolicy, Input};
+use crate::io::Input;
 use crate::kernel::{Features, Kernel};
 use crate::kernels::{V6_12_117, V6_18_15, V7_2_13};
 use crate::mask::CpuMask;
@@ -14,6 +14,7 @@ use crate::task::TaskParams;
 use crate::time::MS;
 use crate::topology::Machine;
 use crate::weight::LoadWeight;
+use crate::workload::Policy;
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
@@ -203,7 +204,7 @@ fn sched_of(kernel: &Kernel, ncpus: u32) -> Sched<Silent> {
 
 fn fork(sched: &mut Sched<Silent>, cpu: u32, group: TgId) -> TaskId {
     let allowed = CpuMask::from_cpus(sched.rqs.len(), [CpuId(cpu)]);
-    let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group };
+    let params = TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group };
     let child = sched.new_task(&params);
     handle(sched, sched.now - crate::sched::BOOT_NS, Input::Fork { cpu: CpuId(cpu), child });
     child
@@ -267,8 +268,7 @@ fn a_delayed_group_takes_over_the_shortest_slice_beside_it() {
         let member = fork(&mut sched, 0, group);
         handle(&mut sched, 0, Input::Schedule { cpu: CpuId(0) });
         let allowed = CpuMask::all(1);
-        let params =
-            TaskParams { policy: FairPolicy::Normal, nice: 0, slice: MS / 2, allowed, group: TgId(0) };
+        let params = TaskParams { policy: Policy::Normal, nice: 0, slice: MS / 2, allowed, group: TgId(0) };
         let short = sched.new_task(&params);
         // Just before the member has had more than its share.
         handle(&mut sched, 1_000, Input::Fork { cpu: CpuId(0), child: short });
@@ -338,7 +338,7 @@ fn a_delayed_entity_leaves_in_every_way_with_all_counts() {
                     );
                 }
                 _ => {
-                    let (policy, nice, slice) = (FairPolicy::Batch, 5, 0);
+                    let (policy, nice, slice) = (Policy::Batch, 5, 0);
                     let input = Input::SetAttributes { cpu: CpuId(1), task: sleeper, policy, nice, slice };
                     handle(&mut sched, 3 * MS, input);
                     assert_eq!(

@@ -6,13 +6,13 @@
 //!
 //! In the kernel: debugfs `sched/` and `sched/domains/cpuN/domainM/`. Specified in spec 3 §14, spec 2 §1.3 and §2.5.
 use crate::ids::{TaskId, TgId};
-use crate::io::FairPolicy;
 use crate::kernel::Features;
 use crate::mask::CpuMask;
 use crate::observe::{Event, Observer};
 use crate::sched::Sched;
 use crate::time::Ns;
 use crate::workload::Bandwidth;
+use crate::workload::Policy;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -105,7 +105,7 @@ pub enum Changed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FairAttributes {
     /// The policy.
-    pub policy: FairPolicy,
+    pub policy: Policy,
     /// The nice value.
     pub nice: i32,
     /// The custom slice, ns; 0: the default.

@@ -7,7 +7,7 @@ use evenkeel::bandwidth::QueueBandwidth;
 use evenkeel::bandwidth::rules::{Leftovers, PauseClock, RemoteUnthrottle, ThrottlePoint, Throttling};
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{Action, FairPolicy, GroupTimer, Input, IpiKind};
+use evenkeel::io::{Action, GroupTimer, Input, IpiKind};
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels::{ALL, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use evenkeel::mask::CpuMask;
@@ -17,6 +17,7 @@ use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
 use evenkeel::topology::machine::Arch;
 use evenkeel::workload::Bandwidth;
+use evenkeel::workload::Policy;
 
 const CPU0: CpuId = CpuId(0);
 const CPU1: CpuId = CpuId(1);
@@ -43,7 +44,7 @@ fn bench(kernel: &Kernel, ncpus: u32, quota_ms: u64) -> (Bench, TgId, Ns) {
 
 fn hog(bench: &mut Bench, now: Ns, group: TgId, cpu: CpuId) -> TaskId {
     let allowed = CpuMask::from_cpus(bench.sched.rqs().len(), [cpu]);
-    let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group };
+    let params = TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group };
     let child = bench.sched.new_task(&params);
     bench.input(now, Input::Fork { cpu, child });
     child
@@ -320,7 +321,7 @@ fn a_task_in_limbo_can_be_changed_moved_and_regrouped() {
         let second = hog(&mut bench, start, group, CPU0);
         tick(&mut bench, start + 4 * MS);
         assert_eq!(queue(&bench, group, CPU0).limbo.len(), 2);
-        let (policy, nice) = (FairPolicy::Normal, 5);
+        let (policy, nice) = (Policy::Normal, 5);
         bench.input(start + 5 * MS, Input::SetAttributes { cpu: CPU1, task, policy, nice, slice: 0 });
         assert!(bench.sched.tasks()[task].throttled);
         assert_eq!(bench.sched.entity(task).load.weight, 335 << 10);

@@ -5,13 +5,14 @@ mod bench;
 use bench::{Bench, CPU, MS};
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{FairPolicy, Input, WakeContext};
+use evenkeel::io::{Input, WakeContext};
 use evenkeel::kernel::{Features, Kernel};
 use evenkeel::kernels::{V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use evenkeel::mask::CpuMask;
 use evenkeel::pelt::SchedAvg;
 use evenkeel::queue_rules::SliceProtection;
 use evenkeel::task::TaskParams;
+use evenkeel::workload::Policy;
 
 /// The names of the three tasks of the timelines.
 fn name(tasks: &[TaskId; 3], task: Option<TaskId>) -> &'static str {
@@ -249,7 +250,7 @@ fn a_new_task_in_an_empty_group_is_seen_at_the_root() {
         let mut bench = Bench::new(kernel);
         let group = bench.sched.new_group(TgId(0), "/a", DEFAULT_SHARES, false);
         let allowed = CpuMask::from_cpus(8, [CPU]);
-        let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group };
+        let params = TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group };
         let task = bench.sched.new_task(&params);
         bench.input(0, Input::Fork { cpu: CPU, child: task });
         let averages = |avg: &SchedAvg| (avg.load_avg, avg.util_avg);

@@ -5,12 +5,13 @@ mod bench;
 use bench::{Bench, CPU, MS};
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{FairPolicy, Input, WakeContext};
+use evenkeel::io::{Input, WakeContext};
 use evenkeel::kernel::{CfsTunables, Features, Kernel, RunQueueRules, Tunables};
 use evenkeel::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use evenkeel::mask::CpuMask;
 use evenkeel::task::TaskParams;
 use evenkeel::tune::Tune;
+use evenkeel::workload::Policy;
 
 /// The kernel with these features off.
 fn without(kernel: &Kernel, features: Features) -> Kernel {
@@ -151,11 +152,11 @@ fn becoming_an_idle_policy_task_changes_the_weight_but_is_no_reason_to_stop() {
         let mut bench = Bench::new(kernel);
         bench.hogs([0, 0]);
         let a = bench.curr().unwrap();
-        let (policy, nice, slice) = (FairPolicy::Idle, 0, 0);
+        let (policy, nice, slice) = (Policy::Idle, 0, 0);
         let asked = bench.input(0, Input::SetAttributes { cpu: CPU, task: a, policy, nice, slice });
         assert!(!asked, "{}", kernel.build);
         assert_eq!(bench.sched.entity(a).weight(), 3);
-        let (policy, nice) = (FairPolicy::Normal, 1);
+        let (policy, nice) = (Policy::Normal, 1);
         let asked = bench.input(0, Input::SetAttributes { cpu: CPU, task: a, policy, nice, slice });
         assert!(asked, "{}: nice 1 is a larger number than 0", kernel.build);
     }
@@ -164,7 +165,7 @@ fn becoming_an_idle_policy_task_changes_the_weight_but_is_no_reason_to_stop() {
 #[test]
 fn batch_and_idle_policy_tasks_preempt_nobody_and_idle_ones_are_preempted_by_all_others() {
     // Spec 2 §6.7 steps 3 and 4, §7.6. The wakee slept 100 ms beside a hog, so nothing but its policy is against it.
-    use FairPolicy::{Batch, Idle, Normal};
+    use Policy::{Batch, Idle, Normal};
     for kernel in kernels::ALL {
         let off = Features::HRTICK.union(Features::START_DEBIT).union(Features::DELAY_DEQUEUE);
         for (runs, wakes, preempts) in
@@ -214,7 +215,7 @@ fn groups_take_over_the_shortest_slice_of_their_tasks() {
         let allowed = CpuMask::from_cpus(8, [CPU]);
         let mut task = |slice| {
             let allowed = allowed.clone();
-            let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice, allowed, group };
+            let params = TaskParams { policy: Policy::Normal, nice: 0, slice, allowed, group };
             bench.sched.new_task(&params)
         };
         let (long, short) = (task(10 * MS), task(MS));
@@ -238,7 +239,7 @@ fn a_cpu_left_with_idle_policy_tasks_balances_at_its_next_tick() {
         let off = Features::HRTICK.union(Features::DELAY_DEQUEUE);
         let mut bench = Bench::new(&without(kernel, off));
         let allowed = CpuMask::from_cpus(8, [CPU]);
-        let (policy, group) = (FairPolicy::Idle, TgId(0));
+        let (policy, group) = (Policy::Idle, TgId(0));
         let idle = bench.sched.new_task(&TaskParams { policy, nice: 0, slice: 0, allowed, group });
         let normal = bench.task(0, 0);
         bench.queue(idle);

@@ -3,7 +3,7 @@ use super::env::IdleType;
 use super::event::{BalanceEvent, PassOutcome, TaskVerdict};
 use super::rules::CountsHot;
 use crate::ids::{CpuId, TaskId, TgId};
-use crate::io::{Action, FairPolicy, Input, WakeContext};
+use crate::io::{Action, Input, WakeContext};
 use crate::kernel::Kernel;
 use crate::kernels;
 use crate::mask::CpuMask;
@@ -13,6 +13,7 @@ use crate::sched::{Params, Sched};
 use crate::task::{TaskParams, TaskState};
 use crate::time::{MS, Ns, US};
 use crate::topology::Machine;
+use crate::workload::Policy;
 use alloc::vec::Vec;
 
 /// Adds up what the passes tell.
@@ -110,7 +111,7 @@ impl<O: Observer> Host<O> {
 
     fn task(&mut self, ncpus: usize) -> TaskId {
         let nice = self.rng.below(40) as i32 - 20;
-        let policy = if self.rng.below(8) == 0 { FairPolicy::Idle } else { FairPolicy::Normal };
+        let policy = if self.rng.below(8) == 0 { Policy::Idle } else { Policy::Normal };
         let allowed = self.mask(ncpus);
         self.sched.new_task(&TaskParams { policy, nice, slice: 0, allowed, group: TgId(0) })
     }

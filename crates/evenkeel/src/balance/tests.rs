@@ -9,7 +9,7 @@ use super::rules::{CostDecay, PeriodicRules, Pressure};
 use super::trigger::{balance_interval, update_newidle_cost, update_newidle_stats};
 use crate::cost::CostModel;
 use crate::ids::{CpuId, DomainId, TaskId, TgId};
-use crate::io::{Action, FairPolicy, Input, IpiKind};
+use crate::io::{Action, Input, IpiKind};
 use crate::kernel::Kernel;
 use crate::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V7_2_13};
 use crate::mask::CpuMask;
@@ -19,6 +19,7 @@ use crate::sched::{Params, Sched};
 use crate::task::TaskParams;
 use crate::time::{MS, Ns, US};
 use crate::topology::Machine;
+use crate::workload::Policy;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -87,7 +88,7 @@ impl Bench {
     pub(super) fn hog(&mut self, cpu: u32, allowed: &str) -> TaskId {
         let ncpus = self.sched.rqs.len();
         let task = self.sched.new_task(&TaskParams {
-            policy: FairPolicy::Normal,
+            policy: Policy::Normal,
             nice: 0,
             slice: 0,
             allowed: CpuMask::from_cpus(ncpus, [CpuId(cpu)]),

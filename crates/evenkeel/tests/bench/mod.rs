@@ -2,13 +2,14 @@
 #![allow(unreachable_pub, dead_code, reason = "every test file uses its own part")]
 
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{Action, FairPolicy, Input};
+use evenkeel::io::{Action, Input};
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Silent;
 use evenkeel::sched::{Params, Sched};
 use evenkeel::task::TaskParams;
 use evenkeel::topology::Machine;
+use evenkeel::workload::Policy;
 
 /// The CPU.
 pub const CPU: CpuId = CpuId(0);
@@ -35,7 +36,7 @@ impl Bench {
     pub fn task(&mut self, nice: i32, slice: u64) -> TaskId {
         let allowed = CpuMask::from_cpus(8, [CPU]);
         let group = TgId(0);
-        self.sched.new_task(&TaskParams { policy: FairPolicy::Normal, nice, slice, allowed, group })
+        self.sched.new_task(&TaskParams { policy: Policy::Normal, nice, slice, allowed, group })
     }
 
     /// Tasks of these nice values, all created at time 0 before the CPU reschedules.

@@ -1,7 +1,7 @@
 //! A host for tests: everything that the scheduler asks for happens at once, in the order of a kernel.
 #![allow(unreachable_pub, dead_code, reason = "every test file uses its own part")]
 use evenkeel::ids::{CpuId, TaskId, TgId};
-use evenkeel::io::{Action, FairPolicy, Input, WakeContext};
+use evenkeel::io::{Action, Input, WakeContext};
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels::V6_12_117;
 use evenkeel::mask::CpuMask;
@@ -9,6 +9,7 @@ use evenkeel::observe::Silent;
 use evenkeel::sched::{Params, Sched};
 use evenkeel::task::TaskParams;
 use evenkeel::topology::Machine;
+use evenkeel::workload::Policy;
 
 /// A machine, driven by hand.
 pub struct Bench {
@@ -31,7 +32,7 @@ impl Bench {
     /// Forks a task from CPU 0.
     pub fn spawn(&mut self, now: u64, cpus: &str) -> TaskId {
         let allowed = self.mask(cpus);
-        let params = TaskParams { policy: FairPolicy::Normal, nice: 0, slice: 0, allowed, group: TgId(0) };
+        let params = TaskParams { policy: Policy::Normal, nice: 0, slice: 0, allowed, group: TgId(0) };
         let child = self.sched.new_task(&params);
         self.input(now, Input::Fork { cpu: CpuId(0), child });
         child
