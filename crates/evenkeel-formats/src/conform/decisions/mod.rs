@@ -8,7 +8,8 @@
 //!
 //! # What a record does not hold
 //! * Whether a CPU without tasks is idle or in the middle of switching: `idle_cpu()` is false until the idle task runs.
-//!   A CPU that balances before it goes idle certainly is in the middle. For others it shows in `idle_cpus`.
+//!   A CPU that balances before it goes idle certainly is in the middle. For others it shows in `idle_cpus`; which they are is
+//!   open, but some choice must make it the CPU's turn.
 //! * How many of the tasks are fair, delayed ones included: it shows in `sum_h_nr_running`.
 //! * Whether affinities had left an imbalance in a group: it shows in its class.
 //! * Which task is running, pinned, cache hot, or ahead of others: only their number or the flags can be checked.
@@ -78,7 +79,7 @@ pub enum Inferred {
     Switching,
     /// A task was being put on a CPU: its two counters of tasks were read before and after it.
     Enqueueing,
-    /// An idle CPU got a task after it had taken its turn.
+    /// An idle CPU got a task, or word of one, after it had taken its turn.
     DestinationChanged,
     /// A queued task was not fair.
     NotFair,

@@ -9,6 +9,9 @@ use evenkeel::ids::{CpuId, DomainId, GroupId};
 use evenkeel::mask::CpuMask;
 use evenkeel::topology::{Domains, SdFlags};
 
+/// How many choices of CPUs that are switching are tried before it is given up to tell whose turn it is.
+const TRIES_MAX: u32 = 5000;
+
 /// The CPUs' numbers, the candidates and the level.
 #[derive(Clone)]
 pub(super) struct State<'a> {
@@ -21,6 +24,10 @@ pub(super) struct State<'a> {
     pub(super) idle: IdleType,
     /// Everything that `idle_cpu` depends on is in the record.
     pub(super) idle_is_known: bool,
+    /// CPUs of the local group that look idle, and how many of them are in the middle of switching.
+    switching: (Vec<CpuId>, usize),
+    /// Whose turn it is can be told.
+    turn_is_known: bool,
     /// Where a task too big for its CPU was looked at.
     misfits: CpuMask,
 }
@@ -71,7 +78,18 @@ impl<'r> State<'r> {
         let sources = attempt.scan.iter().map(|task| CpuId(task.src)).filter(|src| src.index() < ncpus);
         let misfits = CpuMask::from_cpus(ncpus, sources);
         let rows = rows(topo, attempt);
-        let mut state = Self { rules, rows, cpus, sd, dst_cpu, idle, idle_is_known: true, misfits };
+        let mut state = Self {
+            rules,
+            rows,
+            cpus,
+            sd,
+            dst_cpu,
+            idle,
+            idle_is_known: true,
+            switching: (Vec::new(), 0),
+            turn_is_known: true,
+            misfits,
+        };
         if idle == IdleType::NewlyIdle {
             // The previous task is still current.
             state.rows[dst_cpu.index()].idle = false;
@@ -84,7 +102,37 @@ impl<'r> State<'r> {
                 state.infer(check, topo, group, stats, &attempt.rq);
             }
         }
+        state.settle_switching(topo);
         Some(state)
+    }
+
+    /// Decides which CPUs of the local group are switching: some that make it this CPU's turn, if there are such.
+    fn settle_switching(&mut self, topo: &Domains) {
+        let (cpus, count) = core::mem::take(&mut self.switching);
+        let mut tries = TRIES_MAX;
+        if count > 0 && !self.find_switching(topo, &cpus, count, &mut tries) {
+            self.turn_is_known = tries > 0;
+            cpus.iter().take(count).for_each(|cpu| self.rows[cpu.index()].idle = false);
+        }
+    }
+
+    /// Marks `count` of the CPUs as switching so that it is this CPU's turn; false, and none marked, if no choice does.
+    fn find_switching(&mut self, topo: &Domains, cpus: &[CpuId], count: usize, tries: &mut u32) -> bool {
+        if count == 0 {
+            *tries = tries.saturating_sub(1);
+            return self.search(topo).should_we_balance().is_for(self.dst_cpu);
+        }
+        for (i, &cpu) in cpus.iter().enumerate() {
+            if cpus.len() - i < count || *tries == 0 {
+                break;
+            }
+            self.rows[cpu.index()].idle = false;
+            if self.find_switching(topo, &cpus[i + 1..], count - 1, tries) {
+                return true;
+            }
+            self.rows[cpu.index()].idle = true;
+        }
+        false
     }
 
     /// The group of the level with this mask.
@@ -159,10 +207,13 @@ impl<'r> State<'r> {
         if idle > stats.idle_cpus {
             check.inferred(Inferred::Switching);
             self.idle_is_known = false;
-            let switching = cpus.iter().filter(|cpu| self.rows[cpu.index()].idle);
-            let switching: Vec<CpuId> = switching.copied().take((idle - stats.idle_cpus) as usize).collect();
-            for cpu in switching {
-                self.rows[cpu.index()].idle = false;
+            let looks_idle = cpus.iter().copied().filter(|cpu| self.rows[cpu.index()].idle);
+            let count = (idle - stats.idle_cpus) as usize;
+            if group.span.contains(self.dst_cpu) {
+                self.switching = (looks_idle.collect(), count);
+            } else {
+                let switching: Vec<CpuId> = looks_idle.take(count).collect();
+                switching.iter().for_each(|cpu| self.rows[cpu.index()].idle = false);
             }
         }
         let all: u32 = cpus.iter().map(|cpu| self.rows[cpu.index()].nr_running).sum();
@@ -243,14 +294,13 @@ impl<'r> State<'r> {
     /// Decides, and compares turn, statistics and decision.
     pub(super) fn compare_search(&self, check: &mut Check<'_>, topo: &Domains, attempt: &Attempt) -> Found {
         let search = self.search(topo);
-        if self.idle_is_known {
-            let turn = search.should_we_balance();
-            let got_work = self.idle == IdleType::Idle && self.rows[self.dst_cpu.index()].nr_running != 0;
-            if got_work && !turn.is_for(self.dst_cpu) {
-                check.inferred(Inferred::DestinationChanged);
-            } else {
-                check.same(Checked::Turn, "our turn", true, turn.is_for(self.dst_cpu));
-            }
+        let turn = search.should_we_balance();
+        let row = &self.rows[self.dst_cpu.index()];
+        let got_work = self.idle.is_idle() && (row.nr_running != 0 || row.ttwu_pending);
+        if got_work && !turn.is_for(self.dst_cpu) {
+            check.inferred(Inferred::DestinationChanged);
+        } else if self.turn_is_known {
+            check.same(Checked::Turn, "our turn", true, turn.is_for(self.dst_cpu));
         }
         let mut sds = search.update_sd_lb_stats();
         // Recorded before the decision, which fills in further averages.
