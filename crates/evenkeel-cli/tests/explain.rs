@@ -175,15 +175,18 @@ fn naps_and_the_gates_of_new_idle_balancing() {
 
             What kept idle CPU and waiting task apart
               time  share  times  longest  cause
-            4.35ms  79.6%      9    700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+            4.35ms  79.6%      9    700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time
+                                             [2.11-8].
              701us  12.8%      2    400us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
-             399us   7.3%      2    249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
+             399us   7.3%      2    249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and
+                                             is cache hot [7.3-9].
             5.00us   0.1%      5   1.00us  A task was on its queue already; it had to notice.
             4.00us   0.1%      4   1.00us  The task was placed on another idle CPU, which had to notice.
             2.00us   0.0%      2   1.00us  A wake-up was on its way to it by interrupt.
             2.00us   0.0%      2   1.00us  A kick was on its way to a tickless CPU.
               (tickless: an idle CPU stops its tick; then others have to remember it)
               (kick: a busy CPU's tick sends an interrupt to a tickless CPU so that it balances for all of them)
+              (new-idle: a CPU that runs out of work looks for some before it goes idle)
               (cache hot: the task ran less than migration_cost ago, so its data is likely still in its CPU's cache)
 
             The longest stretches
@@ -196,13 +199,15 @@ fn naps_and_the_gates_of_new_idle_balancing() {
             CPU 1, from 7.451 ms for 700us:
                 549us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
                1.00us  A kick was on its way to a tickless CPU.
-                150us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
+                150us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot
+                       [7.3-9].
             CPU 2, from 8.85 ms for 700us:
                 700us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
             CPU 0, from 7.701 ms for 550us:
                 299us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
                1.00us  A kick was on its way to a tickless CPU.
-                249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot [7.3-9].
+                249us  The look for tickless CPUs looked on MC: the waiting task stayed, it ran a moment ago and is cache hot
+                       [7.3-9].
                1.00us  A wake-up was on its way to it by interrupt.
             CPU 2, from 5.15 ms for 400us:
                 400us  Nobody had looked yet: it was tickless, and no busy CPU had ticked since.
@@ -212,6 +217,12 @@ fn naps_and_the_gates_of_new_idle_balancing() {
                 299us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
             CPU 1, from 4.751 ms for 250us:
                 250us  New-idle did not look: looking on MC seldom succeeds, and the dice said no this time [2.11-8].
+
+            What to try next
+              --set features.NI_RANDOM=off: new-idle balancing always looks.
+              --set hz=1000: CPUs tick, and look, more often.
+              --set migration_cost_ns=0: no task counts as cache hot.
+              A cause that is taken away may uncover another one: compare the totals.
 
             Numbers in brackets are rules of the specification of the balancer (spec 3).
         "#]],
@@ -348,8 +359,8 @@ fn questions_without_an_answer() {
     refused(
         &["--pass", "99999"],
         expect![[r#"
-        evenkeel: there is no pass 99999: the run made 6 until 20 ms
-    "#]],
+            evenkeel: there is no pass 99999: the run made 6 until 20 ms; the last is pass 6 at 16.001 ms for CPU 3 on SMT
+        "#]],
     );
     refused(
         &["--at", "1ms", "--cpu", "64"],
@@ -360,20 +371,24 @@ fn questions_without_an_answer() {
     refused(
         &["--at", "19ms", "--cpu", "3"],
         expect![[r#"
-        evenkeel: no pass was made for CPU 3 between 19 ms and 20 ms, where the run ends
-    "#]],
+            evenkeel: no pass was made for CPU 3 between 19 ms and 20 ms, where the run ends; the one before is pass 6 at 16.001 ms for CPU 3 on SMT (--pass NUMBER shows it)
+        "#]],
     );
     refused(
         &["--task", "pined-0"],
         expect![[r#"
-        evenkeel: no task is called `pined-0`, and there are numbers 0 to 4; did you mean `pinned-0`?
-    "#]],
+            evenkeel: no task is called `pined-0`; did you mean `pinned-0`?
+              tasks: init, pinned-0 to pinned-1, free-0 to free-1
+              or a number from 0 to 4
+        "#]],
     );
     refused(
         &["--task", "pinned"],
         expect![[r#"
-        evenkeel: no task is called `pinned`, and there are numbers 0 to 4; did you mean `pinned-0`?
-    "#]],
+            evenkeel: no task is called `pinned`; did you mean `pinned-0`?
+              tasks: init, pinned-0 to pinned-1, free-0 to free-1
+              or a number from 0 to 4
+        "#]],
     );
 }
 
@@ -407,4 +422,66 @@ fn the_domain_files_of_a_moment_show_what_was_changed_before() {
     let (code, _, error) = view(&["--file", "debug", "--kernel", "v4.19"]);
     assert_eq!(code, Some(2));
     assert!(error.contains("the layout of sched/debug of v4.19.0 is not known here"), "{error}");
+}
+
+/// `docs/explain.md` shows what the tool prints: each command is followed by its output, in which `...` stands for any lines.
+#[test]
+fn the_worked_example_is_what_the_tool_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join("docs/explain.md")).unwrap();
+    let mut examples = 0;
+    for part in text.split("```sh\nevenkeel ").skip(1) {
+        let (arguments, rest) = part.split_once("\n```\n\n```text\n").unwrap();
+        let shown = rest.split_once("```").unwrap().0;
+        let mut command = Command::cargo_bin("evenkeel").unwrap();
+        command.current_dir(&root).env("COLUMNS", "100").env("NO_COLOR", "1");
+        let output = command.args(arguments.split(' ')).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let mut left = printed.as_str();
+        let chunks: Vec<&str> = shown.split("...\n").collect();
+        for (index, chunk) in chunks.iter().enumerate() {
+            let at = left
+                .find(chunk)
+                .unwrap_or_else(|| panic!("evenkeel {arguments} does not print\n{chunk}\nbut\n{left}"));
+            assert!(index > 0 || at == 0, "evenkeel {arguments} begins otherwise: {left}");
+            left = &left[at + chunk.len()..];
+        }
+        assert!(chunks.len() > 1 || left.is_empty(), "evenkeel {arguments} goes on: {left}");
+        examples += 1;
+    }
+    assert!(examples >= 6);
+}
+
+/// Every experiment that a report proposes can be made, and takes its cause away.
+#[test]
+fn proposed_experiments_take_their_causes_away() {
+    let mut made = 0;
+    for scenario in ["wakeups", "duty", "skew16", "pinned-smt", "burst"] {
+        let report = |more: &[&str]| -> serde_json::Value {
+            let args = [&["--idle", "--format", "json", "--for", "300ms"], more].concat();
+            serde_json::from_str(&explain(scenario, &args)).unwrap()
+        };
+        let time = |report: &serde_json::Value, cause: &serde_json::Value| -> u64 {
+            let causes = report["causes"].as_array().unwrap().iter();
+            causes.filter(|one| one["cause"] == *cause).map(|one| one["time_ns"].as_u64().unwrap()).sum()
+        };
+        let before = report(&[]);
+        for cause in before["causes"].as_array().unwrap() {
+            let Some(experiment) = cause["experiment"].as_str() else { continue };
+            let share =
+                cause["time_ns"].as_u64().unwrap() * 20 / before["idle_while_waiting_ns"].as_u64().unwrap();
+            if share == 0 {
+                continue;
+            }
+            let after = report(&experiment.split(' ').collect::<Vec<_>>());
+            let (then, now) = (time(&before, &cause["cause"]), time(&after, &cause["cause"]));
+            assert!(
+                now < then,
+                "{scenario}: {experiment} leaves {} at {now} ns, {then} before",
+                cause["cause"]
+            );
+            made += 1;
+        }
+    }
+    assert!(made >= 3, "only {made}");
 }

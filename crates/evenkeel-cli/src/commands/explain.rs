@@ -66,6 +66,9 @@ enum Format {
     Json,
 }
 
+/// Definitions whose tasks an error lists.
+const NAMES_SHOWN: usize = 12;
+
 fn time(text: &str) -> Result<Ns, String> {
     parse_duration(text).ok_or_else(|| String::from("expected a time such as 254ms or 1.5s"))
 }
@@ -124,18 +127,51 @@ fn pass(scene: &Scene, facts: Facts, which: Which) -> Result<(String, Value)> {
     let mut changes = scene::changes(&simulation, &simulation.observer().1);
     let ((observer, _), _) = simulation.into_parts();
     let last = observer.last_pass();
+    let nearest = observer.nearest();
     match (observer.finish(names), which) {
         (Some(story), _) => {
             changes.retain(|change| change.at_ns <= story.at);
             Ok(with_changes(story.text(output::page()), story.json(), &changes, "Changed before this pass"))
         }
         (None, Which::Number(number)) => {
-            bail!("there is no pass {number}: the run made {last} until {}", at(now))
+            let nearest = nearest.map(|pass| format!("; the last is {pass}")).unwrap_or_default();
+            bail!("there is no pass {number}: the run made {last} until {}{nearest}", at(now))
         }
         (None, Which::At(from, cpu)) => {
-            bail!("no pass was made for CPU {cpu} between {} and {}, where the run ends", at(from), at(now))
+            let nearest = match nearest {
+                Some(pass) => format!("; the one before is {pass} (--pass NUMBER shows it)"),
+                None => "; there was none before either".to_owned(),
+            };
+            let (from, now) = (at(from), at(now));
+            bail!("no pass was made for CPU {cpu} between {from} and {now}, where the run ends{nearest}")
         }
     }
+}
+
+/// Names of tasks, those of one definition as a range: `ping-0 to ping-5, init`.
+fn in_short(names: &[String]) -> String {
+    let definition = |name: &str| match name.rsplit_once('-') {
+        Some((definition, number)) if number.parse::<u32>().is_ok() => definition.to_owned(),
+        _ => name.to_owned(),
+    };
+    let mut ranges: Vec<(String, Vec<&str>)> = Vec::new();
+    for name in names {
+        let definition = definition(name);
+        match ranges.iter_mut().find(|(known, _)| *known == definition) {
+            Some((_, members)) => members.push(name),
+            None => ranges.push((definition, vec![name])),
+        }
+    }
+    let shown: Vec<String> = ranges
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(|(_, members)| match members[..] {
+            [first, .., last] if first != last => format!("{first} to {last}"),
+            _ => members[0].to_owned(),
+        })
+        .collect();
+    let more = if ranges.len() > NAMES_SHOWN { ", ..." } else { "" };
+    shown.join(", ") + more
 }
 
 fn task(scene: &Scene, facts: Facts, name: &str) -> Result<(String, Value)> {
@@ -155,7 +191,8 @@ fn task(scene: &Scene, facts: Facts, name: &str) -> Result<(String, Value)> {
             instance.map(String::as_str).or_else(|| near_match(name, names.iter().map(String::as_str)));
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         bail!(
-            "no task is called `{name}`, and there are numbers 0 to {}{near}",
+            "no task is called `{name}`{near}\n  tasks: {}\n  or a number from 0 to {}",
+            in_short(&names),
             names.len().saturating_sub(1)
         );
     };

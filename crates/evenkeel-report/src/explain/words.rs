@@ -244,6 +244,8 @@ impl Glossary {
     /// Lines for the terms that `text` contains and that have not been explained yet, each with `indent` before it.
     pub fn lines(&mut self, text: &str, indent: &str) -> String {
         let mut lines = String::new();
+        // Sentences may begin with a term.
+        let text = &text.to_lowercase();
         for (term, meaning) in TERMS {
             if !self.seen.contains(&term) && has_word(text, term) {
                 self.seen.push(term);

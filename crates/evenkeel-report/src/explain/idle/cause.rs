@@ -168,6 +168,34 @@ impl Cause {
         }
     }
 
+    /// Work is on its way: nothing has decided against it.
+    pub fn is_hand_over(&self) -> bool {
+        matches!(self, Self::Reschedule | Self::WakeupInFlight | Self::PlacedElsewhere | Self::KickInFlight)
+    }
+
+    /// An experiment that would take this cause away: arguments of the tool, and what they do.
+    pub fn experiment(&self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::TickNotYet | Self::NoTickElsewhere => ("--set hz=1000", "CPUs tick, and look, more often"),
+            Self::NewIdle(Gate::Dice(_)) => {
+                ("--set features.NI_RANDOM=off", "new-idle balancing always looks")
+            }
+            Self::NewIdle(Gate::AvgIdleTooShort | Gate::TooExpensive(_)) => {
+                ("--set cost=zero", "looking costs nothing, so idle periods are always long enough")
+            }
+            Self::Pass(_, _, Ended::Refused(Refusal::CacheHot)) => {
+                ("--set migration_cost_ns=0", "no task counts as cache hot")
+            }
+            Self::Pass(_, _, Ended::NoGroup(GroupRule::WithinTolerance)) => {
+                ("--set balance.imbalance_pct.llc=101", "within a cache, smaller differences count")
+            }
+            Self::Pass(_, _, Ended::OnlyRunning | Ended::ActiveBalance) | Self::ActiveBalancePending => {
+                ("--set delay.stopper=0ns", "running tasks are pushed at once")
+            }
+            _ => return None,
+        })
+    }
+
     /// A sentence.
     pub fn words(&self) -> String {
         let text = match self {

@@ -1,11 +1,16 @@
 //! The report of idleness as text and as JSON.
 use super::super::at;
 use super::super::words::Glossary;
-use super::{Report, Stretch};
+use super::{Report, Share, Stretch};
 use crate::table::{Column, Table, wrap};
 use crate::{Page, units};
 use core::fmt::Write as _;
 use serde_json::{Value, json};
+
+/// An experiment is proposed for causes of at least one part in so many.
+const WORTH_AN_EXPERIMENT: u64 = 20;
+/// Narrower pages are laid out as if they had this width.
+const MIN_WIDTH: usize = 60;
 
 impl Report {
     /// For people.
@@ -47,31 +52,74 @@ impl Report {
             return text;
         }
         writeln!(text, "\n{}", page.heading("What kept idle CPU and waiting task apart")).ok();
-        let mut section = String::new();
-        let mut table = Table::new([
-            Column::right("time"),
-            Column::right("share"),
-            Column::right("times"),
-            Column::right("longest"),
-            Column::left("cause").cut(),
-        ]);
-        for (cause, share) in &self.causes {
-            let (time, longest) = (units::duration(share.time), units::duration(share.longest));
-            let count = units::count(share.parts);
-            table.row([time, units::percent(share.time, self.total), count, longest, cause.words()]);
-        }
-        // Causes are sentences: cutting them would hide the rule, so this table may be wider than the page.
-        section.push_str(&table.render(Page { width: page.width.max(160), ..page }));
+        let section = self.causes_text(page);
         text.push_str(&section);
         for line in words.lines(&section, "  ").lines() {
             text.push_str(&wrap(line, page.width, "    "));
         }
-        writeln!(text, "\n{}", page.heading("The longest stretches")).ok();
-        for stretch in &self.longest {
-            text.push_str(&stretch_text(stretch));
-        }
+        self.longest_text(page, &mut text);
+        self.experiments(page, &mut text);
         text.push_str("\nNumbers in brackets are rules of the specification of the balancer (spec 3).\n");
         text
+    }
+
+    /// The causes with their sums; sentences go on below where the page is too narrow.
+    fn causes_text(&self, page: Page) -> String {
+        let columns = ["time", "share", "times", "longest"].map(Column::right);
+        let mut table = Table::new(columns);
+        for (_, share) in &self.causes {
+            let (time, longest) = (units::duration(share.time), units::duration(share.longest));
+            table.row([time, units::percent(share.time, self.total), units::count(share.parts), longest]);
+        }
+        let numbers = table.render(page);
+        let sentences =
+            core::iter::once("cause".to_owned()).chain(self.causes.iter().map(|(cause, _)| cause.words()));
+        let mut text = String::new();
+        for (row, sentence) in numbers.lines().zip(sentences) {
+            let indent = row.chars().count() + 2;
+            let room = page.width.max(MIN_WIDTH) - indent.min(MIN_WIDTH / 2);
+            for (index, line) in wrap(&sentence, room, "  ").lines().enumerate() {
+                let left = if index == 0 { row } else { "" };
+                writeln!(text, "{left:<width$}  {line}", width = indent - 2).ok();
+            }
+        }
+        text
+    }
+
+    /// The longest stretches, without those in which work was only on its way.
+    fn longest_text(&self, page: Page, text: &mut String) {
+        let hand_over = |stretch: &&Stretch| stretch.parts.iter().all(|part| part.cause.is_hand_over());
+        writeln!(text, "\n{}", page.heading("The longest stretches")).ok();
+        if self.longest.iter().all(|stretch| hand_over(&stretch)) {
+            let most = self.longest.first().map_or(0, |stretch| stretch.end - stretch.start);
+            let line = format!(
+                "  None lasted longer than {}: work was on its way, and nothing decided against it.",
+                units::duration(most)
+            );
+            text.push_str(&wrap(&line, page.width, "  "));
+            return;
+        }
+        for stretch in self.longest.iter().filter(|stretch| !hand_over(stretch)) {
+            text.push_str(&stretch_text(stretch, page));
+        }
+    }
+
+    /// What to try next, for the causes that matter.
+    fn experiments(&self, page: Page, text: &mut String) {
+        let matters = |share: &Share| share.time * WORTH_AN_EXPERIMENT >= self.total;
+        let mut all: Vec<(&str, &str)> = Vec::new();
+        for (cause, _) in self.causes.iter().filter(|(_, share)| matters(share)) {
+            all.extend(cause.experiment().filter(|one| !all.contains(one)));
+        }
+        if all.is_empty() {
+            return;
+        }
+        writeln!(text, "\n{}", page.heading("What to try next")).ok();
+        for (arguments, effect) in all {
+            text.push_str(&wrap(&format!("  {arguments}: {effect}."), page.width, "      "));
+        }
+        let last = "  A cause that is taken away may uncover another one: compare the totals.";
+        text.push_str(&wrap(last, page.width, "  "));
     }
 
     /// For programs.
@@ -84,6 +132,8 @@ impl Report {
                     "cause": cause.code(),
                     "level": cause.level(),
                     "words": cause.words(),
+                    "hand_over": cause.is_hand_over(),
+                    "experiment": cause.experiment().map(|(arguments, _)| arguments),
                     "time_ns": share.time,
                     "parts": share.parts,
                     "longest_ns": share.longest,
@@ -113,13 +163,18 @@ impl Report {
     }
 }
 
-fn stretch_text(stretch: &Stretch) -> String {
+fn stretch_text(stretch: &Stretch, page: Page) -> String {
     let length = units::duration(stretch.end - stretch.start);
     let mut text = format!("CPU {}, from {} for {length}:\n", stretch.cpu, at(stretch.start));
     for part in &stretch.parts {
         let times = if part.times > 1 { format!(" ({} times)", part.times) } else { String::new() };
         let due = part.due.map(|due| format!(" Due at {}.", at(due))).unwrap_or_default();
-        writeln!(text, "  {:>7}  {}{due}{times}", units::duration(part.time), part.cause.words()).ok();
+        // Wrapping takes blanks together, and these make a column.
+        let line = wrap(&format!("{}{due}{times}", part.cause.words()), page.width.max(MIN_WIDTH) - 11, "");
+        for (index, line) in line.lines().enumerate() {
+            let time = if index == 0 { units::duration(part.time) } else { String::new() };
+            writeln!(text, "  {time:>7}  {line}").ok();
+        }
     }
     text
 }

@@ -10,7 +10,7 @@ mod text;
 use super::Facts;
 use evenkeel::balance::env::Trigger;
 use evenkeel::balance::event::{BalanceEvent, KickOutcome, KickReason, NewIdleGate};
-use evenkeel::ids::CpuId;
+use evenkeel::ids::{CpuId, DomainId};
 use evenkeel::observe::{Event, Observer};
 use evenkeel::rq::NohzFlags;
 use evenkeel::time::{Jiffies, Ns};
@@ -80,6 +80,8 @@ pub struct PassObserver {
     gates: Vec<Vec<NewIdleGate>>,
     due: Option<(CpuId, Due)>,
     last_pass: u64,
+    /// The last pass before the one that is asked for: number, time, CPU, level. For a CPU: of that CPU.
+    before: Option<(u64, Ns, CpuId, DomainId)>,
     story: Option<Story>,
     phase: Phase,
 }
@@ -106,6 +108,7 @@ impl PassObserver {
             gates: vec![Vec::new(); ncpus],
             due: None,
             last_pass: 0,
+            before: None,
             story: None,
             phase: Phase::Waiting,
         }
@@ -119,6 +122,13 @@ impl PassObserver {
     /// The number of the last pass seen.
     pub fn last_pass(&self) -> u64 {
         self.last_pass
+    }
+
+    /// The last pass before the one that is asked for, in words; of that CPU if one is asked for.
+    pub fn nearest(&self) -> Option<String> {
+        let (number, when, cpu, domain) = self.before?;
+        let level = self.facts.level(domain);
+        Some(format!("pass {number} at {} for CPU {cpu} on {level}", super::at(when)))
     }
 
     /// The story, if the pass took place; `names` are those of the tasks by number.
@@ -144,8 +154,11 @@ impl PassObserver {
             BalanceEvent::Due { cpu, due, busy, .. } => self.due = Some((cpu, Due { since: due, busy })),
             BalanceEvent::NewIdle { cpu, gate: NewIdleGate::Done { .. } } => self.gates[cpu.index()].clear(),
             BalanceEvent::NewIdle { cpu, gate } => self.gates[cpu.index()].push(gate),
-            BalanceEvent::PassBegin { pass, cpu, trigger, .. } => {
+            BalanceEvent::PassBegin { pass, cpu, domain, trigger, .. } => {
                 self.last_pass = pass;
+                if !matches!(self.which, Which::At(_, on) if on != cpu) {
+                    self.before = Some((pass, now, cpu, domain));
+                }
                 if self.phase == Phase::Waiting && self.wanted(now, pass, cpu) {
                     self.begin(now, cpu, trigger);
                 }

@@ -46,7 +46,7 @@ impl TaskStory {
             let lines: Vec<String> = self
                 .stays
                 .iter()
-                .map(|(reason, count)| format!("  {} times: {reason}", units::count(*count)))
+                .map(|(reason, count)| format!("  {}: {reason}", units::plural(*count, "time")))
                 .collect();
             add("Wake-ups that left it on its CPU", &lines);
         }
