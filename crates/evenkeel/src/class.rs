@@ -140,10 +140,13 @@ impl<O: Observer> Sched<O> {
             let deadline = rq.dl.queue.first().copied();
             let first = deadline.map(|task| self.tasks[task].dl.deadline);
             if rq.fair_server.is_ready() && first.is_none_or(|first| rq.fair_server.deadline < first) {
-                if let Some(task) = self.pick_task_fair(cpu) {
-                    return Some(task);
+                let picked = self.pick_task_fair(cpu);
+                // Accounting what runs may have used up the server's time.
+                match picked.filter(|_| self.rqs[cpu.index()].fair_server.is_ready()) {
+                    Some(task) => return Some(task),
+                    None if picked.is_none() => self.stop_fair_server(cpu),
+                    None => {}
                 }
-                self.stop_fair_server(cpu);
                 continue;
             }
             return deadline.or_else(|| rq.rt.runnable().first().copied());

@@ -294,7 +294,8 @@ impl<O: Observer> Sched<O> {
             level = self.above_unless_throttled(se, &mut throttled);
         }
         self.rqs[cpu.index()].nr_running -= if throttled { 0 } else { queued };
-        if self.rqs[cpu.index()].fair_server.is_on() && self.root(cpu).h_nr_queued == 0 {
+        let on = self.rqs[cpu.index()].fair_server.is_on();
+        if on && self.root(cpu).h_nr_queued == 0 && !flags.contains(Dequeue::SAVE) {
             self.stop_fair_server(cpu);
         }
         if !sched_idle_before && self.sched_idle_cpu(cpu) {

@@ -112,8 +112,12 @@ impl<O: Observer> Sched<O> {
     /// No fair task is left, or no other.
     pub(crate) fn stop_fair_server(&mut self, cpu: CpuId) {
         let rq = &mut self.rqs[cpu.index()];
-        rq.urgent -= u32::from(rq.fair_server.is_ready());
+        let ready = rq.fair_server.is_ready();
+        rq.urgent -= u32::from(ready);
         rq.fair_server.state = ServerState::Off;
+        if ready && rq.urgent > 0 && self.curr_class(cpu) == Some(Class::Fair) {
+            self.resched_curr(cpu, cpu);
+        }
     }
 
     /// A fair task has run for `delta` while the server was on.

@@ -75,7 +75,8 @@ impl<O: Observer> Sched<O> {
         self.update_rq_clock(cpu);
         let before = self.rqs[cpu.index()].curr;
         self.lift_limits(cpu);
-        if before.is_none() && self.rqs[cpu.index()].nr_running == 0 {
+        let waits = self.rqs[cpu.index()].nr_running > 0 || self.first_urgent(cpu).is_some();
+        if before.is_none() && !waits {
             return;
         }
         let mut prev_state = PrevState::Runnable;
