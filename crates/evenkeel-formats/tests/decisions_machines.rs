@@ -111,6 +111,7 @@ impl Scene<'_> {
             idle,
             cpus: &cpus,
             energy_aware: Default::default(),
+            gathering: None,
         };
         let search = of(&topo);
         if !search.should_we_balance().is_for(dst_cpu) {

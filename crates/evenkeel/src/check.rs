@@ -2,6 +2,7 @@
 //!
 //! Meant for tests: [`Sched::check`] looks at every task and every queue, so its cost grows with the machine.
 use crate::bandwidth::rules::Throttling;
+use crate::cache_aware::LlcQueue;
 use crate::entity::CfsRq;
 use crate::ids::{CpuId, QueueId, SeId, TaskId};
 use crate::observe::Observer;
@@ -26,6 +27,7 @@ impl<O: Observer> Sched<O> {
             self.check_queue(QueueId(id as u32));
         }
         self.check_idle_records();
+        self.check_gathering();
     }
 
     fn check_tasks(&self) {
@@ -285,6 +287,51 @@ impl<O: Observer> Sched<O> {
             let limit = (LOAD_AVG_MAX + 47) << 10;
             assert!(u64::from(avg.util_sum) <= limit, "{se:?}: util_sum {}", avg.util_sum);
             assert!(avg.runnable_sum <= limit, "{se:?}: runnable_sum {}", avg.runnable_sum);
+        }
+    }
+
+    /// Preferences are those of processes that may have one, and queues count their tasks by them.
+    fn check_gathering(&self) {
+        let gathers = self.kernel.balance.cache_aware.gathers();
+        let ids = self.topo.cpus.iter().map(|cpu| cpu.sd_llc_id + 1).max().unwrap_or(0) as usize;
+        let mut threads = vec![0; self.processes.len()];
+        let mut llc = vec![LlcQueue::default(); self.rqs.len()];
+        for (rq, llc) in self.rqs.iter().zip(&mut llc) {
+            llc.ran = rq.llc.ran;
+            llc.counts.resize(if gathers { ids } else { 0 }, 0);
+        }
+        for (task, p) in self.tasks.iter() {
+            let queued = self.entities[p.se.index()].on_rq;
+            assert_eq!(p.llc.counted, self.to_be_counted(task).filter(|_| queued), "{task:?}: as it counts");
+            if let Some(counted) = p.llc.counted {
+                llc[p.cpu.index()].add(counted);
+            }
+            let lives = !matches!(p.state, TaskState::New | TaskState::Dead);
+            match p.llc.process {
+                Some(process) => threads[process.index()] += u32::from(lives),
+                None => assert_eq!(p.llc.preferred, None, "{task:?} has no process and prefers a cache"),
+            }
+        }
+        for (rq, llc) in self.rqs.iter().zip(llc) {
+            assert_eq!(rq.llc, llc, "CPU {}: tasks by the cache they prefer", rq.cpu);
+            assert!(
+                rq.llc.nr_llc_running <= rq.cfs_tasks.len(),
+                "CPU {}: more tasks have a preference than are there",
+                rq.cpu
+            );
+        }
+        for (process, threads) in self.processes.iter().zip(threads) {
+            assert_eq!(process.threads, threads, "threads of a process");
+            let ran = |cpu: usize| self.rqs[cpu].llc.ran;
+            for (cpu, own) in process.occupancy.iter().enumerate() {
+                let mut all = ran(cpu);
+                let epoch = all.epoch.max(own.epoch);
+                let mut own = *own;
+                all.age(epoch);
+                own.age(epoch);
+                // Halves are rounded down for each process and for all, so that the parts may be less than the sum, not more.
+                assert!(own.runtime <= all.runtime, "CPU {cpu}: a process ran longer than all");
+            }
         }
     }
 

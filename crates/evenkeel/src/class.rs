@@ -123,6 +123,7 @@ impl<O: Observer> Sched<O> {
         match self.class(curr) {
             Class::Fair => {
                 self.task_tick_fair(curr, false);
+                self.task_tick_cache(cpu, curr);
                 self.update_misfit_status(cpu, Some(curr));
             }
             Class::RealTime => self.task_tick_rt(cpu, curr),

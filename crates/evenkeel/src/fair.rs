@@ -105,6 +105,7 @@ impl<O: Observer> Sched<O> {
         }
         if flags.contains(Enqueue::DELAYED) {
             self.requeue_delayed_entity(self.tasks[task].se);
+            self.count_llc(task);
             return;
         }
         let mut flags_here = flags;
@@ -137,6 +138,7 @@ impl<O: Observer> Sched<O> {
             self.add_nr_running(cpu);
         }
         self.note_throttled(task);
+        self.count_llc(task);
         self.hrtick_update(cpu);
         let clock = self.rqs[cpu.index()].clock;
         let p = &mut self.tasks[task];
@@ -229,6 +231,7 @@ impl<O: Observer> Sched<O> {
             }
             return true;
         }
+        self.count_llc(task);
         self.emit(|_| Event::DelayDequeue { task, cpu });
         false
     }
@@ -294,6 +297,9 @@ impl<O: Observer> Sched<O> {
             level = self.above_unless_throttled(se, &mut throttled);
         }
         self.rqs[cpu.index()].nr_running -= if throttled { 0 } else { queued };
+        if let Some(task) = task {
+            self.uncount_llc(task);
+        }
         let on = self.rqs[cpu.index()].fair_server.is_on();
         if on && self.root(cpu).h_nr_queued == 0 && !flags.contains(Dequeue::SAVE) {
             self.stop_fair_server(cpu);

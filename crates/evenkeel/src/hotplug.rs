@@ -148,6 +148,7 @@ impl<O: Observer> Sched<O> {
         self.topo
             .rebuild(&self.machine, &self.kernel, &change)
             .expect("a machine that was built once can be rebuilt without a CPU");
+        self.restart_gathering();
         self.emit(|sched| Event::Rebuilt(Arc::new(Trees::of(&sched.topo))));
     }
 

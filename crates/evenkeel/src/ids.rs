@@ -73,6 +73,10 @@ id!(
     RootId, "root"
 );
 id!(
+    /// A process: a group of threads that share their memory.
+    ProcessId, "process"
+);
+id!(
     /// A task group (`cpu` control group); 0 is the root group.
     TgId, "group"
 );

@@ -156,6 +156,20 @@ pub struct LlcBalancingTunables {
     pub imb_pct: u32,
 }
 
+impl LlcBalancingTunables {
+    /// The files of `sched/llc_balancing/` with what they show, by name.
+    pub fn files(&self) -> [(&'static str, u32); 6] {
+        [
+            ("aggr_tolerance", self.aggr_tolerance),
+            ("enabled", u32::from(self.enabled)),
+            ("epoch_affinity_timeout", self.epoch_affinity_timeout),
+            ("epoch_period", self.epoch_period),
+            ("imb_pct", self.imb_pct),
+            ("overaggr_pct", self.overaggr_pct),
+        ]
+    }
+}
+
 /// `tunable_scaling`: the factor by which latencies grow with the number of online CPUs, at most 8 of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TunableScaling {

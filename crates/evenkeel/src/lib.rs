@@ -86,6 +86,7 @@ pub mod workload;
 
 pub mod balance;
 pub mod bandwidth;
+pub mod cache_aware;
 pub mod check;
 pub mod class;
 pub mod cost;

@@ -3,6 +3,7 @@
 //! An [`Observer`] is told everything and can change nothing. It is a type parameter, so an observer that is off
 //! costs nothing; observers compose as pairs. The summary, the digest and explanations are observers.
 use crate::balance::event::BalanceEvent;
+use crate::cache_aware::Preference;
 use crate::ids::{CpuId, DomainId, TaskId, TgId};
 use crate::mask::CpuMask;
 use crate::select::SelectReason;
@@ -223,6 +224,15 @@ pub enum Event {
         task: TaskId,
         /// What was looked at, or decided.
         step: PlacementStep,
+    },
+    /// A thread prefers another last-level cache from now on, or none.
+    LlcPreference {
+        /// The thread.
+        task: TaskId,
+        /// A CPU of the cache.
+        cpu: Option<CpuId>,
+        /// Why.
+        why: Preference,
     },
     /// `cpu_idle`: the idle loop was entered, with or without stopping the tick.
     IdleEnter {

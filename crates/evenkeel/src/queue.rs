@@ -58,6 +58,7 @@ impl<O: Observer> Sched<O> {
             if self.rqs[cpu.index()].fair_server.is_on() {
                 self.charge_fair_server(cpu, delta);
             }
+            self.account_llc(cpu, task, delta);
         }
         self.account_cfs_rq_runtime(id, delta);
         let queue = &self.queues[id.index()];

@@ -1,6 +1,7 @@
 //! One CPU's state: what runs there, its clocks, its bookkeeping for balancing.
 //!
 //! In the kernel: `struct rq`. The root fair queue of CPU `n` is queue `n` of [`Sched`](crate::sched::Sched).
+use crate::cache_aware::LlcQueue;
 use crate::cpu_load::CpuLoad;
 use crate::dl::DlRq;
 use crate::fair_server::FairServer;
@@ -32,7 +33,10 @@ bitflags! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopWork {
     /// Push a task to the CPU that asked for it (`rq.push_cpu`).
-    ActiveBalance,
+    ActiveBalance {
+        /// The task has to prefer that CPU's last-level cache.
+        gathers: bool,
+    },
     /// Move this task, which runs where it may not (or was told to exec elsewhere), to that CPU.
     Migrate(TaskId, CpuId),
 }
@@ -170,6 +174,8 @@ pub struct Rq {
     pub stats: CpuStats,
     /// The stopper thread has the CPU.
     pub stopper_running: bool,
+    /// Tasks by the cache they prefer.
+    pub llc: LlcQueue,
     /// Scratch: tasks detached by the present pass.
     pub detached: Vec<TaskId>,
 }
@@ -226,6 +232,7 @@ impl Rq {
             max_idle_balance_cost: migration_cost,
             stats: CpuStats::default(),
             stopper_running: false,
+            llc: LlcQueue::default(),
             detached: Vec::new(),
         }
     }

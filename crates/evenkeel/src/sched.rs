@@ -16,6 +16,7 @@
 //! Not modelled yet, and not accepted: the sampling of NUMA balancing,
 //! energy-aware placement, kernels other than those whose [`Kernel::runs`] is true.
 use crate::balance::locality::NumaShape;
+use crate::cache_aware::{Gathering, Process, TaskLlc};
 use crate::cost::CostModel;
 use crate::entity::{CfsRq, Entity};
 use crate::group::TaskGroup;
@@ -128,6 +129,10 @@ pub struct Sched<O: Observer> {
     pub(crate) entities: Vec<Entity>,
     /// Tasks.
     pub(crate) tasks: Tasks,
+    /// Processes.
+    pub(crate) processes: Vec<Process>,
+    /// How threads are gathered in a cache, if they are on this machine.
+    pub(crate) gathering: Option<Gathering>,
     /// Task groups; number 0 is the root group.
     pub(crate) groups: Vec<TaskGroup>,
     /// Domain trees.
@@ -226,6 +231,8 @@ impl<O: Observer> Sched<O> {
                 .collect(),
             entities: Vec::new(),
             tasks: Tasks::default(),
+            processes: Vec::new(),
+            gathering: None,
             groups: alloc::vec![TaskGroup::root(ncpus)],
             topo,
             nohz: Nohz {
@@ -256,6 +263,7 @@ impl<O: Observer> Sched<O> {
             observer,
             scratch: Scratch { lb_cpus: empty.clone(), select: empty },
         };
+        sched.restart_gathering();
         for cpu in &online {
             sched.nohz_balance_enter_idle(cpu);
         }
@@ -298,6 +306,7 @@ impl<O: Observer> Sched<O> {
             sched_task_hot: false,
             sched_remote_wakeup: false,
             throttled: false,
+            llc: TaskLlc::default(),
             links: crate::list::Links::default(),
             last_queued: 0,
             last_arrival: 0,
@@ -327,6 +336,7 @@ impl<O: Observer> Sched<O> {
             Input::Softirq { cpu } => {
                 self.sched_balance_softirq(cpu);
                 self.irq_exit(cpu);
+                self.return_to_user(cpu);
             }
             Input::Ipi { cpu, kind: IpiKind::NohzKick } => {
                 self.nohz_csd_func(cpu);

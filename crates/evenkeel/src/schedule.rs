@@ -48,6 +48,7 @@ impl<O: Observer> Sched<O> {
         self.rqs[cpu.index()].idle_balance = self.idle_cpu(cpu);
         self.sched_balance_trigger(cpu);
         self.irq_exit(cpu);
+        self.return_to_user(cpu);
     }
 
     /// The idle loop begins.
@@ -86,6 +87,8 @@ impl<O: Observer> Sched<O> {
     pub(crate) fn exit(&mut self, cpu: CpuId) {
         let task = self.running_task(cpu);
         self.emit(|_| Event::Exit { cpu, task });
+        self.with_process(task, |process| process.threads -= 1);
+        self.tasks[task].llc.compares = false;
         self.begin_schedule(cpu);
         self.tasks[task].state = TaskState::Dead;
         let gone = self.dequeue_task(cpu, task, Dequeue::SLEEP | Dequeue::SPECIAL);
@@ -170,6 +173,7 @@ impl<O: Observer> Sched<O> {
                 self.hrtick_start(cpu, next, false);
             }
             self.ask_for_throttle_work(cpu);
+            self.return_to_user(cpu);
             return;
         }
         if prev == Running::Idle && self.rules.queues.avg_idle == AvgIdle::LeavingIdle {
@@ -205,6 +209,7 @@ impl<O: Observer> Sched<O> {
         if self.rqs[cpu.index()].urgent > 1 && next.is_some_and(|next| !self.is_fair(next)) {
             self.push_urgent(cpu, cpu);
         }
+        self.return_to_user(cpu);
     }
 
     fn pick_next_task(&mut self, cpu: CpuId, prev: Running) -> Option<TaskId> {
@@ -307,7 +312,7 @@ impl<O: Observer> Sched<O> {
         self.emit(|_| Event::Switch { cpu, prev, prev_state, next: Running::Stopper });
         while let Some(&work) = self.rqs[cpu.index()].stop_works.front() {
             match work {
-                StopWork::ActiveBalance => self.active_load_balance(cpu),
+                StopWork::ActiveBalance { gathers } => self.active_load_balance(cpu, gathers),
                 StopWork::Migrate(task, dest) => self.migration_cpu_stop(cpu, task, dest),
             }
             self.rqs[cpu.index()].stop_works.pop_front();

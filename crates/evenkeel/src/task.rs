@@ -2,6 +2,7 @@
 //!
 //! In the kernel: `struct task_struct`, the parts the fair class and the balancer use.
 use crate::balance::locality::TaskMemory;
+use crate::cache_aware::TaskLlc;
 use crate::ids::{CpuId, SeId, TaskId, TgId};
 use crate::list::{LinkStore, Links};
 use crate::mask::CpuMask;
@@ -79,6 +80,8 @@ pub struct Task {
     pub sched_remote_wakeup: bool,
     /// It is queued but cannot run: a limit of CPU time stops it.
     pub throttled: bool,
+    /// Its process, and the last-level cache it prefers.
+    pub llc: TaskLlc,
     /// Links of the list of tasks of its CPU, or of the limbo it is in.
     pub links: Links,
     /// Since when it waits for a CPU; 0 while it does not.

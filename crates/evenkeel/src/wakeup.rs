@@ -165,6 +165,7 @@ impl<O: Observer> Sched<O> {
             task: child,
             allowed: sched.tasks[child].allowed.clone(),
         });
+        self.with_process(child, |process| process.threads += 1);
         self.assign_cpu(child, cpu);
         let p = &mut self.tasks[child];
         p.recent_used_cpu = cpu;
@@ -188,6 +189,7 @@ impl<O: Observer> Sched<O> {
     /// The running task calls exec: a good moment to move it, while it has little in the cache (spec 4 §3.5).
     pub(crate) fn exec(&mut self, cpu: CpuId) {
         let task = self.rqs[cpu.index()].curr.expect("a task runs on this CPU");
+        self.renew_process(task);
         if !self.is_fair(task) {
             return;
         }

@@ -143,6 +143,9 @@ pub struct TaskSpec {
     pub percpu_kthread: bool,
     /// Attributes at the start.
     pub attributes: Attributes,
+    /// Its instances, and those of all definitions that say the same, are threads of this process. `None`: each instance
+    /// is a process of its own, also one that is forked.
+    pub process: Option<String>,
     /// What it does.
     pub program: Program,
     /// Where it was defined.

@@ -182,6 +182,11 @@ pub struct RecordedStats {
     pub nr_numa_running: Option<u32>,
     #[serde(default)]
     pub nr_preferred_running: Option<u32>,
+    /// Only where the kernel gathers threads and the machine has several caches.
+    #[serde(default)]
+    pub nr_pref_dst_llc: Option<u32>,
+    #[serde(default)]
+    pub group_llc_balance: Option<u32>,
 }
 
 /// What was decided.

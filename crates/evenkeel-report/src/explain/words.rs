@@ -9,6 +9,7 @@ use evenkeel::balance::env::{IdleType, MigrationType};
 use evenkeel::balance::event::{KickReason, PassOutcome, Turn};
 use evenkeel::balance::migrate::Refusal;
 use evenkeel::balance::source::QueueVerdict;
+use evenkeel::cache_aware::{Invalid, Preference};
 use evenkeel::ids::CpuId;
 use evenkeel::select::SelectReason;
 use evenkeel::select::steps::AffineRule;
@@ -52,6 +53,7 @@ pub fn pick_rule(rule: PickRule) -> &'static str {
         PickRule::Type => "class [5.1-4]",
         PickRule::AvgLoad => "load per capacity [5.1-5]",
         PickRule::FirstImbalanced => "the first imbalanced group is kept [5.1-5]",
+        PickRule::PreferOurCache => "more of its tasks prefer our cache [5.1-5]",
         PickRule::AsymPriority => "priority of its CPUs [5.1-5]",
         PickRule::MisfitLoad => "size of its big task [5.1-5]",
         PickRule::Busy => "both busy: the later one, but a core stays [5.1-5]",
@@ -74,6 +76,9 @@ pub fn group_rule(rule: GroupRule) -> &'static str {
         GroupRule::WithinTolerance => "both overloaded, and the difference is within imbalance_pct [5.3-7]",
         GroupRule::BeyondTolerance => "both overloaded, and the difference is beyond imbalance_pct [5.3-7]",
         GroupRule::SpareCapacity => "our group has capacity left and the busiest has none [9.4-4]",
+        GroupRule::PreferOurCache => {
+            "tasks there prefer our cache, and our group has spare capacity [5.3-8, 13.5]"
+        }
         GroupRule::PreferSibling => "tasks are to be spread over sibling groups [5.3-8]",
         GroupRule::DestinationBusy => "our CPU is busy itself and theirs are not overloaded [5.3-9a]",
         GroupRule::SmtBalance => "one group is a shared core, the other is not [5.3-9b]",
@@ -90,6 +95,7 @@ pub fn amount(kind: MigrationType, amount: i64) -> String {
         MigrationType::Util => format!("{amount} units of utilisation"),
         MigrationType::Task if amount == 1 => "1 task".to_owned(),
         MigrationType::Task => format!("{amount} tasks"),
+        MigrationType::LlcTask => "one task that prefers our cache".to_owned(),
         MigrationType::Misfit => "the one task that is too big for its CPU".to_owned(),
     }
 }
@@ -118,10 +124,26 @@ pub fn refusal(refusal: Refusal) -> &'static str {
         Refusal::Pinned => "it may not run there: affinity [7.3-3]",
         Refusal::Running => "it is running [7.3-5]",
         Refusal::DegradesLocality => "it would leave its memory [7.3-9]",
+        Refusal::PrefersOtherCache => "tasks that prefer our cache are wanted, and it does not [13.5]",
+        Refusal::DegradesLlc => "its process gathers in one cache, which the move would spoil [13.5]",
         Refusal::CacheHot => "it ran a moment ago and is cache hot [7.3-9]",
         Refusal::TooLight => "it is too light to bother [7.2-5]",
         Refusal::TooBig => "it is more than is to be moved [7.2-5]",
         Refusal::FitsSource => "it fits the CPU it is on [7.2-5]",
+    }
+}
+
+/// Why a thread prefers the last-level cache it does.
+pub fn preference(why: Preference) -> &'static str {
+    match why {
+        Preference::Share => "its process spends most of its time there [13.3]",
+        Preference::OtherNode => "NUMA balancing prefers another node for it [13.3]",
+        Preference::Invalid(Invalid::Stale) => "its process did not run for too long [13.3]",
+        Preference::Invalid(Invalid::SingleThread) => "its process has a single thread [13.3]",
+        Preference::Invalid(Invalid::TooManyThreads) => {
+            "more threads of its process run at once than fit one cache [13.3]"
+        }
+        Preference::Invalid(Invalid::TooLarge) => "its process has more memory than a cache [13.3]",
     }
 }
 
@@ -148,6 +170,7 @@ pub fn active_reason(reason: ActiveReason) -> &'static str {
             "moving waiting tasks has failed more than cache_nice_tries + 2 times [8.1-2]"
         }
         ActiveReason::ReducedCapacity => "others use up the capacity of its CPU [8.1-3]",
+        ActiveReason::PrefersOurCache => "tasks of that CPU prefer our cache [8.1-4]",
         ActiveReason::Misfit => "it is too big for its CPU [8.1-4]",
     }
 }
@@ -200,7 +223,7 @@ pub fn affine_rule(rule: AffineRule) -> &'static str {
 }
 
 /// Terms a reader may not know, with what they mean.
-const TERMS: [(&str, &str); 22] = [
+const TERMS: [(&str, &str); 23] = [
     (
         "tick",
         "the scheduler's clock interrupt of a busy CPU, 250 times a second unless the kernel says otherwise",
@@ -224,6 +247,7 @@ const TERMS: [(&str, &str); 22] = [
     ("fully_busy", "every CPU is used, and no task waits long"),
     ("overloaded", "more tasks than CPUs, and more to do than the CPUs can take"),
     ("imbalanced", "affinities kept the level below from being balanced"),
+    ("llc_balance", "it has tasks of processes that gather in our cache"),
     ("smt_balance", "several tasks share a core"),
     ("imbalance_pct", "how much busier another group must be before work moves; 117 means 17 %"),
     (

@@ -13,6 +13,7 @@ use super::stats::Search;
 use super::view::CpuView;
 use crate::ids::{CpuId, DomainId, TaskId};
 use crate::observe::{Event, Observer};
+use crate::rq::StopWork;
 use crate::sched::Sched;
 use crate::topology::SdFlags;
 
@@ -27,6 +28,8 @@ pub enum ActiveReason {
     ReducedCapacity,
     /// 4: the task is too big for the source.
     Misfit,
+    /// 4: tasks there prefer the destination's cache.
+    PrefersOurCache,
 }
 
 /// What the stopper has made of a request to push a task (spec 3 §8.2).
@@ -50,6 +53,9 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
     /// Whether the task running on `src` is to be pushed to the destination, and why.
     pub fn need_active_balance(&self, src: CpuId, migration_type: MigrationType) -> Option<ActiveReason> {
         let (domain, rule) = (self.domain(), self.rules.tasks.active);
+        if self.alb_break_llc(src, migration_type) {
+            return None;
+        }
         if self.asym_active_balance(rule, src) {
             return Some(ActiveReason::AsymPacking);
         }
@@ -68,6 +74,8 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             Some(ActiveReason::Failures)
         } else if reduced {
             Some(ActiveReason::ReducedCapacity)
+        } else if migration_type == MigrationType::LlcTask {
+            Some(ActiveReason::PrefersOurCache)
         } else {
             misfit.then_some(ActiveReason::Misfit)
         }
@@ -90,12 +98,13 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
 }
 
 impl<O: Observer> Sched<O> {
-    /// The stopper's work on `src_cpu`, whose running task has been put back: push a task to the CPU that asked.
+    /// The stopper's work on `src_cpu`, whose running task has been put back: push a task to the CPU that asked; one that
+    /// prefers that CPU's cache if it `gathers`.
     #[doc(alias = "active_load_balance_cpu_stop")]
-    pub(crate) fn active_load_balance(&mut self, src_cpu: CpuId) {
+    pub(crate) fn active_load_balance(&mut self, src_cpu: CpuId, gathers: bool) {
         let dst_cpu = self.rqs[src_cpu.index()].push_cpu;
         let (outcome, task) = match self.push_domain(src_cpu, dst_cpu) {
-            Ok(sd) => self.push_task(src_cpu, dst_cpu, sd),
+            Ok(sd) => self.push_task(src_cpu, dst_cpu, sd, gathers),
             Err(outcome) => (outcome, None),
         };
         // Also when it gave up: else nobody could ask again.
@@ -125,10 +134,12 @@ impl<O: Observer> Sched<O> {
         src_cpu: CpuId,
         dst_cpu: CpuId,
         sd: DomainId,
+        gathers: bool,
     ) -> (StopperOutcome, Option<TaskId>) {
         let mut env = self.new_env(src_cpu, dst_cpu, sd, IdleType::Idle);
         env.src_cpu = src_cpu;
         env.flags = LbFlags::ACTIVE_LB;
+        env.flags.set(LbFlags::ACTIVE_LB_LLC, gathers);
         self.update_rq_clock(src_cpu);
         let pushed = self.detach_one_task(&mut env);
         let domain = &mut self.topo.domains[sd.index()];
@@ -159,7 +170,8 @@ impl<O: Observer> Sched<O> {
         rq.active_balance = true;
         rq.push_cpu = env.this_cpu;
         let curr = rq.curr;
-        self.queue_stop_work(env.on_cpu, env.src_cpu, crate::rq::StopWork::ActiveBalance);
+        let gathers = env.migration_type == MigrationType::LlcTask;
+        self.queue_stop_work(env.on_cpu, env.src_cpu, StopWork::ActiveBalance { gathers });
         self.emit(|_| {
             Event::Balance(BalanceEvent::ActiveBalanceStart {
                 pass: env.pass,

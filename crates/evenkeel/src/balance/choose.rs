@@ -30,6 +30,8 @@ pub enum PickRule {
     AvgLoad,
     /// 5: both imbalanced: the first is kept.
     FirstImbalanced,
+    /// 5: both have tasks that prefer the destination's cache: the one with more of them.
+    PreferOurCache,
     /// 5: both asym packing: the group of lower priority is the source.
     AsymPriority,
     /// 5: both misfit: the bigger task.
@@ -76,6 +78,8 @@ pub enum GroupRule {
     WithinTolerance,
     /// 7: forces: both are overloaded and the difference is more.
     BeyondTolerance,
+    /// 8: forces: tasks there prefer the destination's cache, whose group has spare capacity.
+    PreferOurCache,
     /// 8: forces: tasks are spread over siblings.
     PreferSibling,
     /// 9a: the destination is busy and the busiest group is not overloaded.
@@ -151,6 +155,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         match stats.group_type {
             GroupType::Overloaded => (stats.avg_load > busiest.avg_load, PickRule::AvgLoad),
             GroupType::Imbalanced => (false, PickRule::FirstImbalanced),
+            GroupType::LlcBalance => self.more_prefer_our_cache(sds, stats),
             GroupType::AsymPacking => {
                 let priority = |group: GroupId| self.view.asym_priority(self.group(group).asym_prefer_cpu);
                 let lower = sds.busiest.is_none_or(|busiest| priority(id) <= priority(busiest));
@@ -185,6 +190,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         match stats.group_type {
             GroupType::Overloaded => (stats.avg_load > busiest.avg_load, PickRule::AvgLoad),
             GroupType::Imbalanced => (false, PickRule::FirstImbalanced),
+            GroupType::LlcBalance => self.more_prefer_our_cache(sds, stats),
             GroupType::AsymPacking => {
                 let priority = |group: GroupId| self.view.asym_priority(self.group(group).asym_prefer_cpu);
                 let lower = sds.busiest.is_none_or(|busiest| priority(busiest) > priority(id));
@@ -203,6 +209,11 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
             },
             GroupType::Other => spare,
         }
+    }
+
+    /// Rule 5 between groups with tasks that prefer the destination's cache.
+    fn more_prefer_our_cache(&self, sds: &SdStats, stats: &SgStats) -> (bool, PickRule) {
+        (stats.nr_pref_dst_llc > sds.busiest_stat.nr_pref_dst_llc, PickRule::PreferOurCache)
     }
 
     /// How many more tasks the busiest group has than its share by cores; 0 for a busy destination (spec 3 §5.2).
@@ -264,8 +275,13 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
         if local.group_type == GroupType::Overloaded {
             return self.compare_loads(sds);
         }
-        if sds.prefer_sibling && local.group_type == GroupType::HasSpare && self.sibling_imbalance(sds) > 1 {
-            return (GroupRule::PreferSibling, true);
+        if sds.prefer_sibling && local.group_type == GroupType::HasSpare {
+            if busiest.group_type == GroupType::LlcBalance {
+                return (GroupRule::PreferOurCache, true);
+            }
+            if self.sibling_imbalance(sds) > 1 {
+                return (GroupRule::PreferSibling, true);
+            }
         }
         if busiest.group_type != GroupType::Overloaded {
             if !self.idle.is_idle() {
@@ -335,6 +351,7 @@ impl MigrationType {
             Self::Util => "util",
             Self::Task => "task",
             Self::Misfit => "misfit",
+            Self::LlcTask => "llc_task",
         }
     }
 }

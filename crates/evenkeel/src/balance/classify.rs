@@ -1,4 +1,4 @@
-//! How busy a group is: one of seven classes, the higher the busier.
+//! How busy a group is: one of eight classes, the higher the busier.
 //!
 //! With `imbalance_pct` 117, two CPUs (capacity 2048) that run one full task each are *fully busy*: they have as many
 //! tasks as CPUs, and 2048 * 100 is not more than 2048 * 117. A third task makes them *overloaded*. At utilisation
@@ -25,6 +25,8 @@ pub enum GroupType {
     AsymPacking,
     /// Affinities kept an inner level from being balanced.
     Imbalanced,
+    /// It has tasks that prefer the destination's cache, where there is room for one.
+    LlcBalance,
     /// More work than CPU.
     Overloaded,
 }
@@ -40,6 +42,7 @@ impl GroupType {
             Self::SmtBalance => "smt_balance",
             Self::AsymPacking => "asym_packing",
             Self::Imbalanced => "imbalanced",
+            Self::LlcBalance => "llc_balance",
             Self::Overloaded => "overloaded",
         }
     }
@@ -70,6 +73,8 @@ pub fn group_has_capacity(imbalance_pct: u32, stats: &SgStats) -> bool {
 pub fn group_classify(imbalance_pct: u32, imbalance: bool, may_overload: bool, stats: &SgStats) -> GroupType {
     if may_overload && group_is_overloaded(imbalance_pct, stats) {
         GroupType::Overloaded
+    } else if stats.group_llc_balance {
+        GroupType::LlcBalance
     } else if imbalance {
         GroupType::Imbalanced
     } else if stats.group_asym_packing {

@@ -4,7 +4,9 @@
 //! §8.2). The rules themselves are in [`migrate`](super::migrate).
 use super::env::{IdleType, LbEnv, LbFlags, MigrationType};
 use super::event::{BalanceEvent, TaskVerdict};
-use super::migrate::{CacheHeat, Candidate, Refusal, can_migrate_task, size_test, task_hot};
+use super::migrate::{
+    CacheHeat, Candidate, Locality, Refusal, asks_caches, can_migrate_task, size_test, task_hot,
+};
 use super::rules::{CountsHot, HotBuddies, TaskSize};
 use crate::ids::{CpuId, TaskId};
 use crate::kernel::Features;
@@ -69,7 +71,7 @@ impl<O: Observer> Sched<O> {
                 }
                 MigrationType::Load => self.task_h_load(task).max(1),
                 MigrationType::Util => self.task_util_est(task),
-                MigrationType::Task | MigrationType::Misfit => 1,
+                MigrationType::Task | MigrationType::Misfit | MigrationType::LlcTask => 1,
             };
             let (size, lb_min) = (self.kernel.balance.tasks.size, self.feat(Features::LB_MIN));
             let fits = self.task_fits_cpu(task, self.tasks[task].cpu);
@@ -93,7 +95,7 @@ impl<O: Observer> Sched<O> {
         self.tasks[task].sched_task_hot = false;
         let domain = &self.topo.domains[env.sd.index()];
         let (failed, tries) = (domain.nr_balance_failed, domain.cache_nice_tries);
-        let candidate = Candidate {
+        let mut candidate = Candidate {
             delayed: self.entity(task).sched_delayed,
             src_throttled: self.group_throttled(task, env.src_cpu),
             dst_throttled: self.group_throttled(task, env.dst_cpu),
@@ -102,16 +104,28 @@ impl<O: Observer> Sched<O> {
             allowed: self.tasks[task].allowed.contains(env.dst_cpu),
             on_cpu: self.task_on_cpu(task),
             locality: self.locality(env, task),
+            prefers_dst_llc: self.prefers_llc_of(task, env.dst_cpu),
+            degrades_llc: None,
             hot: task_hot(&self.kernel.balance.tasks, &self.cache_heat(env, task)),
         };
-        let rules = &self.kernel.balance.tasks;
-        let verdict = can_migrate_task(rules, &candidate, env.flags, env.migration_type, [failed, tries]);
+        let rules = self.kernel.balance.tasks;
+        let asks = asks_caches(&rules, &candidate, env.flags, env.migration_type, failed) == Ok(true);
+        if asks && candidate.locality == Locality::Unaffected {
+            candidate.degrades_llc = self.migrate_degrades_llc(env, task);
+        }
+        let verdict = can_migrate_task(&rules, &candidate, env.flags, env.migration_type, [failed, tries]);
         match verdict {
             Err(Refusal::Throttled | Refusal::PerCpuKthread | Refusal::Delayed | Refusal::Ineligible) => {}
             Err(Refusal::Pinned) => self.note_pinned(env, task),
             Err(Refusal::Running) => {
                 env.flags.remove(LbFlags::ALL_PINNED);
                 self.tasks[task].nr_failed_migrations_running += 1;
+            }
+            Err(Refusal::DegradesLlc | Refusal::PrefersOtherCache) => {
+                env.flags.remove(LbFlags::ALL_PINNED);
+                if env.migration_type != MigrationType::LlcTask {
+                    env.flags.insert(LbFlags::LLC_PINNED);
+                }
             }
             Err(_) => {
                 env.flags.remove(LbFlags::ALL_PINNED);

@@ -40,6 +40,8 @@ pub enum MigrationType {
     Task,
     /// One task that is too big for its CPU.
     Misfit,
+    /// Tasks that prefer the destination's cache.
+    LlcTask,
 }
 
 /// Which queues a pass may take from, by how their tasks lie on memory nodes (`enum fbq_type`; spec 3 §6).
@@ -82,6 +84,10 @@ bitflags! {
         const SOME_PINNED = 8;
         /// The stopper is pushing a task.
         const ACTIVE_LB = 16;
+        /// A task was kept for the sake of its process's cache, in a pass that did not ask for such tasks.
+        const LLC_PINNED = 32;
+        /// The stopper is pushing a task that prefers the destination's cache.
+        const ACTIVE_LB_LLC = 64;
     }
 }
 

@@ -37,6 +37,8 @@ pub enum ImbalanceRule {
     AsymPacking,
     /// C: one task of a core.
     SmtBalance,
+    /// C': one task that prefers the destination's cache.
+    LlcBalance,
     /// D: one task, because affinities left an imbalance below.
     Imbalanced,
     /// E0: as much utilisation as fits here.
@@ -79,7 +81,7 @@ impl Imbalance {
 impl<V: CpuView + ?Sized> Search<'_, V> {
     /// What to move from the busiest to the local group (spec 3 §5.4).
     pub fn calculate_imbalance(&self, sds: &mut SdStats) -> Imbalance {
-        use MigrationType::{Load, Misfit, Task};
+        use MigrationType::{LlcTask, Load, Misfit, Task};
         let busiest = &sds.busiest_stat;
         let flags = self.domain().flags;
         match busiest.group_type {
@@ -91,6 +93,7 @@ impl<V: CpuView + ?Sized> Search<'_, V> {
                     Imbalance::new(ImbalanceRule::MisfitTask, Misfit, 1)
                 }
             },
+            GroupType::LlcBalance => Imbalance::new(ImbalanceRule::LlcBalance, LlcTask, 1),
             GroupType::AsymPacking => {
                 Imbalance::new(ImbalanceRule::AsymPacking, Task, i64::from(busiest.sum_h_nr_running))
             }

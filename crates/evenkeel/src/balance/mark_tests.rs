@@ -22,7 +22,7 @@ use crate::cost::CostModel;
 use crate::ids::{CpuId, TgId};
 use crate::io::Input;
 use crate::kernel::{Features, Kernel};
-use crate::kernels::{self, V6_12_117, V6_18_15};
+use crate::kernels::{self, V6_12_117, V6_18_15, V7_2_13};
 use crate::observe::{Event, Observer};
 use crate::time::{MS, Ns, US};
 use crate::topology::{Arch, Machine, SdFlags};
@@ -67,13 +67,13 @@ marks! {
     Trigger: Periodic Nohz NewIdle;
     Turn: NewlyIdle WorkArrived NotCandidate IdleCore IdleThread BalanceCpu;
     PassOutcome: Moved NotOurTurn Serialized NoSrcGroup NoSrcQueue AllPinned Failed ActiveBalance CurrPinned;
-    MigrationType: Load Util Task Misfit;
+    MigrationType: Load Util Task Misfit LlcTask;
     FbqType: Regular Remote All;
     QueueVerdict: Best NumaClass Empty NotSmaller Preferred SingleTaskTooBig SingleTask NotMore;
     TaskVerdict: Moved Refused;
-    Refusal: Throttled Delayed Ineligible PerCpuKthread Pinned Running DegradesLocality CacheHot TooLight TooBig
-        FitsSource;
-    ActiveReason: AsymPacking Failures ReducedCapacity Misfit;
+    Refusal: Throttled Delayed Ineligible PerCpuKthread Pinned Running DegradesLocality PrefersOtherCache DegradesLlc
+        CacheHot TooLight TooBig FitsSource;
+    ActiveReason: AsymPacking Failures ReducedCapacity Misfit PrefersOurCache;
     StopperOutcome: Inactive NotAsked NothingWaits NoDomain NoTask Pushed;
     KickReason: Idle NobodyIdle NotDue SeveralTasks ReducedCapacity AsymPacking Misfit NoMisfit LlcBusy NoReason;
     KickOutcome: NoFlags NoTarget AlreadyPending Sent;
@@ -81,12 +81,12 @@ marks! {
     NewIdleGate: WakeupPending NotActive NoDomain NotOverloaded AvgIdleTooShort LevelTooExpensive LevelExcluded Dice
         Passed Done;
     Pick: Local Taken Refused;
-    PickRule: NoFairTask MisfitNotForUs BiggerCpus Type AvgLoad FirstImbalanced AsymPriority MisfitLoad Busy SmtOrNot
-        Spare;
+    PickRule: NoFairTask MisfitNotForUs BiggerCpus Type AvgLoad FirstImbalanced PreferOurCache AsymPriority MisfitLoad Busy
+        SmtOrNot Spare;
     GroupRule: NoBusiest Misfit EnergyAware AsymPacking Imbalanced LocalBusierType LocalMoreLoaded LocalAboveAverage
-        WithinTolerance BeyondTolerance PreferSibling DestinationBusy SmtBalance NoMoreIdleCpus SingleTask
-        SpareCapacity Default;
-    ImbalanceRule: MisfitTask MisfitLoad AsymPacking SmtBalance Imbalanced SpareUtilisation NoSpareUtilisation Siblings
+        WithinTolerance BeyondTolerance PreferOurCache PreferSibling DestinationBusy SmtBalance NoMoreIdleCpus
+        SingleTask SpareCapacity Default;
+    ImbalanceRule: MisfitTask MisfitLoad AsymPacking SmtBalance LlcBalance Imbalanced SpareUtilisation NoSpareUtilisation Siblings
         IdleCpus NodeTolerance LocalMoreLoaded LocalAboveAverage EvenOut ClassicAsymPacking ClassicEvenOut
         ClassicWholeTask ClassicThroughput ClassicSmall;
 }
@@ -98,6 +98,8 @@ const FLAGS: &[(LbFlags, &str)] = &[
     (LbFlags::DST_PINNED, "BalanceEvent::NewDestination"),
     (LbFlags::SOME_PINNED, "SOME_PINNED"),
     (LbFlags::ACTIVE_LB, "StopperOutcome::Pushed"),
+    (LbFlags::LLC_PINNED, "LLC_PINNED"),
+    (LbFlags::ACTIVE_LB_LLC, "ActiveReason::PrefersOurCache"),
 ];
 
 /// What was seen.
@@ -214,6 +216,8 @@ const SCENES: &[Scene] = &[
     }),
     ("two groups with misfits", two_misfit_groups),
     ("a core beside a CPU that does not spread", smt_balance),
+    ("two caches with tasks that prefer a third", preferred_cache),
+    ("a task whose process gathers where it is", gathered),
 ];
 
 fn long_scan() -> Bench {
@@ -338,7 +342,7 @@ fn stopper(meanwhile: fn(&mut Bench)) -> Bench {
     bench.only_pass(0, "PKG", IdleType::Idle);
     assert!(bench.sched.rqs[4].active_balance);
     meanwhile(&mut bench);
-    bench.sched.active_load_balance(CpuId(4));
+    bench.sched.active_load_balance(CpuId(4), false);
     assert!(!bench.sched.rqs[4].active_balance, "whatever happened, it can be asked again");
     bench
 }
@@ -385,6 +389,32 @@ fn smt_balance() -> Bench {
         group.flags.remove(SdFlags::PREFER_SIBLING);
     }
     bench.only_pass(5, "MC", IdleType::Idle);
+    bench
+}
+
+fn preferred_cache() -> Bench {
+    let mut bench = Bench::of(&V7_2_13, &caches(3, 4), CostModel::ZERO);
+    // The last one waits and stays.
+    let tasks = [(4, 0), (8, 0), (4, 1)].map(|(cpu, llc)| (bench.hog(cpu, "0-11"), llc));
+    for (task, llc) in tasks {
+        bench.sched.tasks[task].llc.preferred = Some(llc);
+        bench.sched.count_llc(task);
+    }
+    bench.advance(MS);
+    bench.only_pass(0, "PKG", IdleType::Idle);
+    bench
+}
+
+fn gathered() -> Bench {
+    let mut bench = Bench::of(&V7_2_13, &caches(3, 4), CostModel::ZERO);
+    let process = bench.sched.new_process();
+    for task in [0; 2].map(|_| bench.hog(4, "0-11")) {
+        bench.sched.tasks[task].llc.process = Some(process);
+    }
+    let record = &mut bench.sched.processes[process.index()];
+    (record.threads, record.cpu) = (2, Some(CpuId(5)));
+    bench.advance(MS);
+    bench.only_pass(0, "PKG", IdleType::Idle);
     bench
 }
 

@@ -10,6 +10,7 @@
 //! `attach_tasks()` (spec 3 §7). Core scheduling is not modelled: every cookie matches.
 use super::env::{IdleType, LbFlags, MigrationType};
 use super::rules::{EqualDistance, TaskRules, TaskSize, Throttled};
+use crate::cache_aware::Degrades;
 
 /// Why a task stays where it is (spec 3 §7.2, §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,10 @@ pub enum Refusal {
     Running,
     /// 7.3-9: moving it would take it away from its memory.
     DegradesLocality,
+    /// 13.5: tasks that prefer the destination's cache are wanted, and it is none.
+    PrefersOtherCache,
+    /// 13.5: it would leave the cache its process gathers in, or fill that cache too much.
+    DegradesLlc,
     /// 7.3-9: its data is likely still in the source's cache.
     CacheHot,
     /// 7.2-5: too light to bother (`LB_MIN`).
@@ -140,6 +145,10 @@ pub struct Candidate {
     pub on_cpu: bool,
     /// What moving it does to its distance from its memory.
     pub locality: Locality,
+    /// It prefers the destination's last-level cache.
+    pub prefers_dst_llc: bool,
+    /// What speaks against moving it for the sake of its process's cache.
+    pub degrades_llc: Option<Degrades>,
     /// Its data is likely still in the source's cache.
     pub hot: bool,
 }
@@ -152,6 +161,34 @@ pub fn can_migrate_task(
     flags: LbFlags,
     migration_type: MigrationType,
     [failed, tries]: [u32; 2],
+) -> Result<bool, Refusal> {
+    if !asks_caches(rules, task, flags, migration_type, failed)? {
+        return Ok(false);
+    }
+    if let (Locality::Unaffected, Some(degrades)) = (task.locality, task.degrades_llc) {
+        return Err(match degrades {
+            Degrades::NotWanted => Refusal::PrefersOtherCache,
+            Degrades::Forbidden => Refusal::DegradesLlc,
+        });
+    }
+    let refusal = match task.locality {
+        Locality::Degrades => Some(Refusal::DegradesLocality),
+        Locality::Unaffected if task.hot => Some(Refusal::CacheHot),
+        Locality::Improves | Locality::Unaffected => None,
+    };
+    match refusal {
+        Some(refusal) if failed <= tries => Err(refusal),
+        refusal => Ok(refusal.is_some()),
+    }
+}
+
+/// Steps 1 to 6: whether what is left to ask is where the task's data is; `Ok(false)`: it may move.
+pub(super) fn asks_caches(
+    rules: &TaskRules,
+    task: &Candidate,
+    flags: LbFlags,
+    migration_type: MigrationType,
+    failed: u32,
 ) -> Result<bool, Refusal> {
     if rules.filters_ineligible && task.delayed && migration_type != MigrationType::Load {
         return Err(Refusal::Delayed);
@@ -175,18 +212,8 @@ pub fn can_migrate_task(
     if task.on_cpu {
         return Err(Refusal::Running);
     }
-    if rules.stopper_takes_hot && flags.contains(LbFlags::ACTIVE_LB) {
-        return Ok(false);
-    }
-    let refusal = match task.locality {
-        Locality::Degrades => Some(Refusal::DegradesLocality),
-        Locality::Unaffected if task.hot => Some(Refusal::CacheHot),
-        Locality::Improves | Locality::Unaffected => None,
-    };
-    match refusal {
-        Some(refusal) if failed <= tries => Err(refusal),
-        refusal => Ok(refusal.is_some()),
-    }
+    let unwanted = flags.contains(LbFlags::ACTIVE_LB_LLC) && !task.prefers_dst_llc;
+    Ok(!(rules.stopper_takes_hot && flags.contains(LbFlags::ACTIVE_LB)) || unwanted)
 }
 
 /// The rest of the imbalance after a task was taken, or why it is not (spec 3 §7.2-5).
@@ -214,7 +241,7 @@ pub fn size_test(
         MigrationType::Load if lb_min && amount < 16 && failed == 0 => Err(Refusal::TooLight),
         MigrationType::Load | MigrationType::Util if too_big() => Err(Refusal::TooBig),
         MigrationType::Load | MigrationType::Util => Ok(imbalance - amount as i64),
-        MigrationType::Task => Ok(imbalance - 1),
+        MigrationType::Task | MigrationType::LlcTask => Ok(imbalance - 1),
         MigrationType::Misfit if fits_source => Err(Refusal::FitsSource),
         MigrationType::Misfit => Ok(0),
     }

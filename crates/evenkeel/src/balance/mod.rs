@@ -15,6 +15,9 @@
 //! moved ([`migrate`], `detach`). When nothing but a running task is left, the source's stopper thread may push it
 //! ([`active`]).
 //!
+//! **For whose sake.** The newest kernels gather the threads of a process in one last-level cache: groups with such tasks give
+//! them away, and tasks do not leave ([`cache_aware`](crate::cache_aware)).
+//!
 //! **And then.** A level that found nothing to do waits twice as long until the next pass; one that tried starts over at
 //! its shortest interval. Failures are counted and relax the rules.
 //!

@@ -182,6 +182,7 @@ impl<O: Observer> Sched<O> {
             idle: IdleType::Idle,
             cpus: &self.nohz.idle_cpus_mask,
             energy_aware: EnergyAware::Off,
+            gathering: self.gathering,
         };
         let preferred = |other| match self.kernel.balance.nohz.kick_asym {
             KickAsym::Preferred => search.sched_asym_prefer(other, cpu),

@@ -51,7 +51,7 @@ enum Step {
 impl<O: Observer> Sched<O> {
     /// Balances level `sd` on behalf of `this_cpu`; `on_cpu` executes it (spec 3 §3.2).
     #[doc(alias = "load_balance")]
-    pub(super) fn sched_balance_rq(
+    pub(crate) fn sched_balance_rq(
         &mut self,
         on_cpu: CpuId,
         this_cpu: CpuId,
@@ -166,6 +166,7 @@ impl<O: Observer> Sched<O> {
             idle: env.idle,
             cpus: &self.scratch.lb_cpus,
             energy_aware: EnergyAware::Off,
+            gathering: self.gathering,
         }
     }
 
@@ -269,7 +270,8 @@ impl<O: Observer> Sched<O> {
             outcome = PassOutcome::Failed;
             let counters = self.lb_counters(env);
             counters.failed = counters.failed.wrapping_add(1);
-            let spared = rules.spares_misfit && env.migration_type == MigrationType::Misfit;
+            let spared = rules.spares_misfit && env.migration_type == MigrationType::Misfit
+                || env.flags.contains(LbFlags::LLC_PINNED);
             if env.idle != IdleType::NewlyIdle && !spared {
                 let failed = &mut self.topo.domains[env.sd.index()].nr_balance_failed;
                 *failed = failed.wrapping_add(1);

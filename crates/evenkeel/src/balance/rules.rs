@@ -55,9 +55,15 @@ pub enum EnergyAware {
 pub enum CacheAware {
     /// The kernel does not.
     Absent,
-    /// The kernel does, if it is built so and the machine has several caches. Not modelled: tasks have no preferred cache
-    /// here, as on a kernel built without `SCHED_CACHE`, or where no process has several threads.
-    NotModelled,
+    /// The kernel does, as long as `llc_balancing/enabled` is set and the machine has several caches.
+    Gathers,
+}
+
+impl CacheAware {
+    /// Whether the kernel does it at all.
+    pub fn gathers(self) -> bool {
+        self == Self::Gathers
+    }
 }
 
 /// How groups and queues are compared.

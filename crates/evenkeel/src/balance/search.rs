@@ -39,6 +39,8 @@ impl<O: Observer> Sched<O> {
             MigrationType::Util => &mut counters.imbalance_util,
             MigrationType::Task => &mut counters.imbalance_task,
             MigrationType::Misfit => &mut counters.imbalance_misfit,
+            // There is no counter for these.
+            MigrationType::LlcTask => return Ok(src_cpu),
         };
         *counter = counter.wrapping_add(imbalance);
         Ok(src_cpu)
@@ -57,6 +59,7 @@ impl<O: Observer> Sched<O> {
             self.refresh_capacity(env, group);
             again |= refreshes && self.refresh_idle_load(group);
             let (stats, pick) = self.search(env).visit(&mut sds, group);
+            self.record_llc_load(env, group, &stats);
             self.emit(|_| Event::Balance(BalanceEvent::Group { pass: env.pass, group, stats, pick }));
             group = self.topo.groups[group.index()].next;
             if group == first {

@@ -1,7 +1,7 @@
 //! From which CPU of the source group to take.
 //!
-//! The CPU with the highest load per capacity, utilisation or number of tasks, depending on what is to be moved; the
-//! lowest number wins a tie. Example: queues of 3, 1 and 3 tasks at migration type *task*: the first queue of 3.
+//! The CPU with the highest load per capacity, utilisation or number of tasks (of all, or of those that prefer the
+//! destination's cache), depending on what is to be moved; the lowest number wins a tie. Example: queues of 3, 1 and 3 tasks at migration type *task*: the first queue of 3.
 //!
 //! In the kernel: `sched_balance_find_src_rq()` (spec 3 §6).
 use super::env::{FbqType, MigrationType};
@@ -110,6 +110,10 @@ impl SrcRq {
             MigrationType::Misfit => {
                 let load = view.misfit_task_load(cpu);
                 (load, load > self.amount)
+            }
+            MigrationType::LlcTask => {
+                let wanted = u64::from(search.nr_pref_dst_llc(cpu));
+                (wanted, wanted > self.amount)
             }
         };
         self.keep(cpu, amount, capacity, more)

@@ -11,6 +11,7 @@ use super::classify::{GroupType, group_classify};
 use super::env::{FbqType, IdleType};
 use super::rules::{BalanceRules, EnergyAware, GroupAsymPacking, NumaCounters, PreferSibling};
 use super::view::{CpuView, capacity_is_reduced, is_core_idle};
+use crate::cache_aware::Gathering;
 use crate::ids::{CpuId, DomainId, GroupId};
 use crate::mask::CpuMask;
 use crate::topology::{Domain, Domains, Group, SdFlags};
@@ -48,6 +49,10 @@ pub struct SgStats {
     pub nr_numa_running: u32,
     /// Tasks on it.
     pub nr_preferred_running: u32,
+    /// Tasks elsewhere that prefer the destination's cache.
+    pub nr_pref_dst_llc: u32,
+    /// One of them may move there.
+    pub group_llc_balance: bool,
     /// Load per task (only where load alone is compared).
     pub load_per_task: u64,
     /// More tasks than CPUs, and more utilisation than capacity (only there).
@@ -104,6 +109,8 @@ pub struct Search<'a, V: ?Sized> {
     pub cpus: &'a CpuMask,
     /// What energy-aware placement has to say.
     pub energy_aware: EnergyAware,
+    /// How threads of a process are gathered in a cache, if they are.
+    pub gathering: Option<Gathering>,
 }
 
 impl<V: ?Sized> Clone for Search<'_, V> {
@@ -241,6 +248,7 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
                 && group.flags.contains(SdFlags::SHARE_CPUCAPACITY)
                 && stats.sum_h_nr_running > 1;
         }
+        stats.group_llc_balance = !local && self.is_llc_balance(stats, group);
         let may_overload = !rules.overloaded_needs_overutilized
             || self.energy_aware == EnergyAware::Off
             || sums.overutilized;
@@ -262,6 +270,7 @@ impl<'a, V: CpuView + ?Sized> Search<'a, V> {
         stats.sum_nr_running += nr_running;
         sums.overloaded |= nr_running > 1;
         sums.overutilized |= view.cpu_overutilized(cpu);
+        stats.nr_pref_dst_llc += self.nr_pref_dst_llc(cpu);
         let idle = nr_running == 0 && view.idle_cpu(cpu);
         let counts_numa = match self.rules.groups.numa_counters {
             NumaCounters::Everywhere => true,

@@ -1,8 +1,9 @@
 //! Random events on small machines: whatever happens, balancing keeps its own books (spec 3 §16, §20.5).
 use super::env::IdleType;
 use super::event::{BalanceEvent, PassOutcome, TaskVerdict};
+use super::migrate::Refusal;
 use super::rules::CountsHot;
-use crate::ids::{CpuId, TaskId, TgId};
+use crate::ids::{CpuId, ProcessId, TaskId, TgId};
 use crate::io::{Action, Input, WakeContext};
 use crate::kernel::Kernel;
 use crate::kernels;
@@ -26,6 +27,9 @@ struct Auditor {
     pushed: u64,
     redos: u64,
     redirected: u64,
+    /// Changes of preference, and tasks that were kept for their cache.
+    gathered: u64,
+    kept: u64,
 }
 
 impl Observer for Auditor {
@@ -52,6 +56,11 @@ impl Observer for Auditor {
             Event::Balance(BalanceEvent::Redo { .. }) => self.redos += 1,
             Event::Balance(BalanceEvent::NewDestination { .. }) => self.redirected += 1,
             Event::MigrateTask { reason: MigrateReason::ActiveBalance, .. } => self.pushed += 1,
+            Event::LlcPreference { .. } => self.gathered += 1,
+            Event::Balance(BalanceEvent::Task { verdict: TaskVerdict::Refused(refusal), .. }) => {
+                let for_cache = matches!(refusal, Refusal::DegradesLlc | Refusal::PrefersOtherCache);
+                self.kept += u64::from(for_cache);
+            }
             _ => {}
         }
     }
@@ -63,6 +72,7 @@ struct Host<O: Observer> {
     now: Ns,
     rng: Rng,
     late: Vec<(Ns, Input)>,
+    processes: [ProcessId; 3],
 }
 
 impl<O: Observer> Host<O> {
@@ -113,7 +123,12 @@ impl<O: Observer> Host<O> {
         let nice = self.rng.below(40) as i32 - 20;
         let policy = if self.rng.below(8) == 0 { Policy::Idle } else { Policy::Normal };
         let allowed = self.mask(ncpus);
-        self.sched.new_task(&TaskParams { policy, nice, slice: 0, allowed, group: TgId(0) })
+        let params = TaskParams { policy, nice, slice: 0, allowed, group: TgId(0) };
+        // One in four is a thread of the kernel, the others are threads of a few processes.
+        match self.sched.tasks.len() % 4 {
+            0 => self.sched.new_task(&params),
+            process => self.sched.new_thread(&params, self.processes[process - 1]),
+        }
     }
 
     /// All CPUs in most cases, else a random set.
@@ -149,8 +164,9 @@ pub(super) fn run<O: Observer + Default>(kernel: &Kernel, machine: &Machine, see
     let params = Params { seed, ..Params::default() };
     // All builds, also those that are not offered for whole runs yet.
     let kernel = Kernel { runs: true, ..*kernel };
-    let sched = Sched::new(machine, &kernel, params, O::default()).unwrap();
-    let mut host = Host { sched, now: 0, rng: Rng::new(seed, 7), late: Vec::new() };
+    let mut sched = Sched::new(machine, &kernel, params, O::default()).unwrap();
+    let processes = [0; 3].map(|_| sched.new_process());
+    let mut host = Host { sched, now: 0, rng: Rng::new(seed, 7), late: Vec::new(), processes };
     for _ in 0..2 * ncpus {
         host.task(ncpus);
     }
@@ -212,11 +228,15 @@ fn check_kernel(kernel: &Kernel) {
             all.pushed += one.pushed;
             all.redos += one.redos;
             all.redirected += one.redirected;
+            all.gathered += one.gathered;
+            all.kept += one.kept;
         }
     }
     // The events are such that every path is taken.
     assert!(all.passes > 10_000 && all.moved > 500, "{} passes moved {}", all.passes, all.moved);
     assert!(all.pushed > 0 && all.redos > 0 && all.redirected > 0);
+    let gathers = kernel.balance.cache_aware.gathers();
+    assert_eq!([all.gathered > 0, all.kept > 0], [gathers; 2], "{} {}", all.gathered, all.kept);
 }
 
 #[test]

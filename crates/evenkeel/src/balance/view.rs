@@ -51,6 +51,14 @@ pub trait CpuView {
     fn nr_preferred_running(&self, cpu: CpuId) -> u32;
     /// More utilisation than fits the CPU (only with energy-aware placement).
     fn cpu_overutilized(&self, cpu: CpuId) -> bool;
+    /// Queued tasks that prefer the last-level cache of this number.
+    fn nr_pref_llc(&self, cpu: CpuId, llc: i32) -> u32;
+    /// Runnable tasks that prefer the CPU's own last-level cache.
+    fn nr_pref_llc_running(&self, cpu: CpuId) -> u32;
+    /// Utilisation of the running fair task; 0 for none.
+    fn curr_util(&self, cpu: CpuId) -> u64;
+    /// The running fair task fits its CPU and would be too big for `dst`.
+    fn curr_outgrows(&self, cpu: CpuId, dst: CpuId) -> bool;
 }
 
 /// Whether every thread of the core of `cpu`, apart from `cpu` itself, is idle (spec 3 §1.3).
@@ -105,6 +113,14 @@ pub struct CpuRow {
     pub nr_preferred_running: u32,
     /// More utilisation than capacity.
     pub overutilized: bool,
+    /// Tasks that prefer the destination's last-level cache.
+    pub nr_pref_dst_llc: u32,
+    /// Runnable tasks that prefer the cache they are in.
+    pub nr_pref_llc_running: u32,
+    /// Utilisation of the running task.
+    pub curr_util: u64,
+    /// The running task would be too big for the destination, and is not for its CPU.
+    pub curr_outgrows: bool,
 }
 
 impl CpuRow {
@@ -127,6 +143,10 @@ impl CpuRow {
             nr_numa_running: 0,
             nr_preferred_running: 0,
             overutilized: false,
+            nr_pref_dst_llc: 0,
+            nr_pref_llc_running: 0,
+            curr_util: 0,
+            curr_outgrows: false,
         }
     }
 
@@ -200,6 +220,19 @@ impl CpuView for [CpuRow] {
     fn cpu_overutilized(&self, cpu: CpuId) -> bool {
         self[cpu.index()].overutilized
     }
+    /// A row knows of one cache only, that of the destination.
+    fn nr_pref_llc(&self, cpu: CpuId, _llc: i32) -> u32 {
+        self[cpu.index()].nr_pref_dst_llc
+    }
+    fn nr_pref_llc_running(&self, cpu: CpuId) -> u32 {
+        self[cpu.index()].nr_pref_llc_running
+    }
+    fn curr_util(&self, cpu: CpuId) -> u64 {
+        self[cpu.index()].curr_util
+    }
+    fn curr_outgrows(&self, cpu: CpuId, _dst: CpuId) -> bool {
+        self[cpu.index()].curr_outgrows
+    }
 }
 
 /// The simulated scheduler. Without energy-aware placement no CPU is ever overutilized.
@@ -259,5 +292,19 @@ impl<O: Observer> CpuView for Sched<O> {
     }
     fn cpu_overutilized(&self, _cpu: CpuId) -> bool {
         false
+    }
+    fn nr_pref_llc(&self, cpu: CpuId, llc: i32) -> u32 {
+        self.rqs[cpu.index()].llc.count(llc)
+    }
+    fn nr_pref_llc_running(&self, cpu: CpuId) -> u32 {
+        self.rqs[cpu.index()].llc.nr_pref_llc_running
+    }
+    fn curr_util(&self, cpu: CpuId) -> u64 {
+        let curr = self.rqs[cpu.index()].curr.filter(|&curr| self.is_fair(curr));
+        curr.map_or(0, |curr| self.entity(curr).avg.util_avg)
+    }
+    fn curr_outgrows(&self, cpu: CpuId, dst: CpuId) -> bool {
+        let curr = self.rqs[cpu.index()].curr.filter(|&curr| self.is_fair(curr));
+        curr.is_some_and(|curr| self.task_fits_cpu(curr, cpu) && !self.task_fits_cpu(curr, dst))
     }
 }

@@ -92,12 +92,12 @@ pub const V7_2_13: Kernel = Kernel {
             bigger_cpus: BiggerCpus::First,
             ..V6_18_15.balance.choice
         },
-        // Threads of a process would be gathered in one cache (spec 3 §13).
-        cache_aware: CacheAware::NotModelled,
+        // Threads of a process are gathered in one cache (spec 3 §13).
+        cache_aware: CacheAware::Gathers,
         ..V6_18_15.balance
     },
     tunables: Tunables {
-        // Threads of one process are gathered in one cache (spec 3 §13).
+        // How willingly (spec 3 §14).
         llc_balancing: Some(LlcBalancingTunables {
             enabled: true,
             aggr_tolerance: 1,

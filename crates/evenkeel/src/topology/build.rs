@@ -142,7 +142,13 @@ impl<'a> Draft<'a> {
     pub(super) fn shared_at(&mut self, level: usize, key: CpuId) -> SharedId {
         let place = self.place(level, key);
         *self.shared_at[place].get_or_insert_with(|| {
-            self.shared.push(LlcShared { nr_busy_cpus: 0, has_idle_cores: false, nr_idle_scan: 0 });
+            self.shared.push(LlcShared {
+                nr_busy_cpus: 0,
+                has_idle_cores: false,
+                nr_idle_scan: 0,
+                util_avg: 0,
+                capacity: 0,
+            });
             SharedId::from_index(self.shared.len() - 1)
         })
     }

@@ -164,6 +164,10 @@ pub struct LlcShared {
     pub has_idle_cores: bool,
     /// How many CPUs a wake-up may look at.
     pub nr_idle_scan: u32,
+    /// Utilisation of its CPUs when a pass summed them up last (newest kernels).
+    pub util_avg: u64,
+    /// Their capacity then; 0: never summed up.
+    pub capacity: u64,
 }
 
 /// The passes of one idle type through a domain, as `/proc/schedstat` counts them (spec 1 §15, spec 3 §16).

@@ -8,6 +8,7 @@ use evenkeel::balance::rules::EnergyAware;
 use evenkeel::balance::source::SrcRq;
 use evenkeel::balance::stats::{SdStats, Search};
 use evenkeel::balance::view::CpuRow;
+use evenkeel::cache_aware::sched_cache_enabled;
 use evenkeel::ids::{CpuId, DomainId, GroupId};
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels;
@@ -27,6 +28,8 @@ pub const MOVABLE: Candidate = Candidate {
     allowed: true,
     on_cpu: false,
     locality: Locality::Unaffected,
+    prefers_dst_llc: false,
+    degrades_llc: None,
     hot: false,
 };
 
@@ -124,6 +127,7 @@ impl Case {
             idle: self.idle,
             cpus,
             energy_aware: EnergyAware::Off,
+            gathering: sched_cache_enabled(self.kernel, &self.topo),
         })
     }
 

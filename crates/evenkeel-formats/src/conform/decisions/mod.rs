@@ -243,7 +243,7 @@ impl Check<'_> {
 
     fn attempt(&mut self, topo: &mut Domains, kernel: &Kernel, record: &LbRecord, index: usize) {
         let attempt: &Attempt = &record.attempts[index];
-        let Some(mut state) = state::State::rebuild(self, &kernel.balance, topo, record, attempt) else {
+        let Some(mut state) = state::State::rebuild(self, kernel, topo, record, attempt) else {
             return;
         };
         let before = self.report.differences.len();

@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
     /// What the task counts; where the load was computed at another moment, what the record shows it to be.
     fn amount(&mut self, check: &mut Check<'_>, task: &Scanned) -> u64 {
         match self.found.migration_type {
-            MigrationType::Task | MigrationType::Misfit => 1,
+            MigrationType::Task | MigrationType::Misfit | MigrationType::LlcTask => 1,
             MigrationType::Util => self.estimate(check, task),
             MigrationType::Load => {
                 let amount = (task.load.saturating_mul(self.h_load) / (self.load + 1)).max(1);

@@ -5,7 +5,9 @@ use evenkeel::balance::env::{FbqType, IdleType, MigrationType};
 use evenkeel::balance::rules::{BalanceRules, EnergyAware, FairTasks, StandIns};
 use evenkeel::balance::stats::{Search, SgStats};
 use evenkeel::balance::view::CpuRow;
+use evenkeel::cache_aware::{Gathering, sched_cache_enabled};
 use evenkeel::ids::{CpuId, DomainId, GroupId};
+use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
 use evenkeel::topology::{Domains, SdFlags};
 
@@ -17,6 +19,8 @@ const TRIES_MAX: u32 = 5000;
 pub(super) struct State<'a> {
     /// How the kernel balances.
     pub(super) rules: &'a BalanceRules,
+    /// How threads of a process are gathered. The recorded processes have one thread each, so no task prefers a cache.
+    pub(super) gathering: Option<Gathering>,
     pub(super) rows: Vec<CpuRow>,
     pub(super) cpus: CpuMask,
     pub(super) sd: DomainId,
@@ -45,7 +49,7 @@ impl<'r> State<'r> {
     /// Rebuilds the state; `None` (and a difference) if the record does not fit the machine.
     pub(super) fn rebuild(
         check: &mut Check<'_>,
-        rules: &'r BalanceRules,
+        kernel: &'r Kernel,
         topo: &mut Domains,
         record: &LbRecord,
         attempt: &Attempt,
@@ -79,7 +83,8 @@ impl<'r> State<'r> {
         let misfits = CpuMask::from_cpus(ncpus, sources);
         let rows = rows(topo, attempt);
         let mut state = Self {
-            rules,
+            rules: &kernel.balance,
+            gathering: sched_cache_enabled(kernel, topo),
             rows,
             cpus,
             sd,
@@ -288,6 +293,7 @@ impl<'r> State<'r> {
             idle: self.idle,
             cpus: &self.cpus,
             energy_aware: EnergyAware::Off,
+            gathering: self.gathering,
         }
     }
 
@@ -397,6 +403,8 @@ fn compare_stats(check: &mut Check<'_>, which: &str, recorded: &RecordedStats, c
         ("misfit", recorded.group_misfit_task_load, computed.group_misfit_task_load),
         ("nr_numa_running", flag(recorded.nr_numa_running), computed.nr_numa_running.into()),
         ("nr_preferred_running", flag(recorded.nr_preferred_running), computed.nr_preferred_running.into()),
+        ("nr_pref_dst_llc", flag(recorded.nr_pref_dst_llc), computed.nr_pref_dst_llc.into()),
+        ("llc_balance", flag(recorded.group_llc_balance), computed.group_llc_balance.into()),
     ];
     for (field, recorded, computed) in optional {
         recorded.into_iter().for_each(|recorded| same(field, recorded, computed));

@@ -120,6 +120,7 @@ impl Story {
                     "capacity": stats.group_capacity,
                     "avg_load": stats.avg_load,
                     "misfit_task_load": stats.group_misfit_task_load,
+                    "nr_pref_dst_llc": stats.nr_pref_dst_llc,
                     "verdict": verdict,
                     "rule": rule,
                 })

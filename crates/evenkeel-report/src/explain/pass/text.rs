@@ -488,6 +488,7 @@ fn amount_rule(search: &[BalanceEvent], kind: MigrationType) -> &'static str {
         (Some(GroupType::MisfitTask), ..) => "[5.4-A]",
         (Some(GroupType::AsymPacking), ..) => "(all of theirs) [5.4-B]",
         (Some(GroupType::SmtBalance), ..) => "(one leaves the shared core) [5.4-C]",
+        (Some(GroupType::LlcBalance), ..) => "[5.4-C', 13.5]",
         (Some(GroupType::Imbalanced), ..) => "(one at a time) [5.4-D]",
         (_, Some(GroupType::HasSpare), MigrationType::Util) => "(what fits into our group) [5.4-E0]",
         (_, Some(GroupType::HasSpare), MigrationType::Task) => "(half the difference) [5.4-E]",
