@@ -240,6 +240,10 @@ impl Compiler<'_> {
                 }
                 Step::Fork(spec.0)
             }
+            Op::Exec if resolver.spec.process.is_some() => {
+                let what = "exec in a process with a name, whose other threads it would end,";
+                return Err(resolver.blame.unsupported(origin, what));
+            }
             Op::Exec => Step::Exec,
             Op::Yield => Step::Yield,
             Op::Set(ref attributes) => self.set(attributes, origin)?,
@@ -342,6 +346,10 @@ impl Resolver<'_> {
         let bound = initial.allowed.as_ref().is_some_and(|allowed| allowed.weight() == 1);
         if self.spec.percpu_kthread && !bound {
             let what = "a `percpu_kthread` needs an affinity of one CPU".to_owned();
+            return Err(self.blame.invalid(self.spec.origin, what));
+        }
+        if self.spec.percpu_kthread && self.spec.process.is_some() {
+            let what = "a `percpu_kthread` belongs to no process".to_owned();
             return Err(self.blame.invalid(self.spec.origin, what));
         }
         Ok(())

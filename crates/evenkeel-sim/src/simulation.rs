@@ -24,7 +24,7 @@ use crate::program::{Change, Program, Programs};
 use crate::timers::{Kind, Timer, Timers};
 use crate::turns::Execution;
 use evenkeel::bandwidth::rules::Leftovers;
-use evenkeel::ids::{CpuId, TaskId, TgId};
+use evenkeel::ids::{CpuId, ProcessId, TaskId, TgId};
 use evenkeel::io::Input;
 use evenkeel::kernel::Kernel;
 use evenkeel::mask::CpuMask;
@@ -114,6 +114,8 @@ pub struct Simulation<O: Observer> {
     own: usize,
     programs: Programs,
     instances: Vec<Instance>,
+    /// Processes of several threads, by name.
+    processes: Vec<(String, ProcessId)>,
     cpus: Vec<Cpu>,
     objects: Objects,
     meters: Meters,
@@ -220,6 +222,7 @@ impl<O: Observer> Simulation<O> {
             workload: workload.clone(),
             own,
             instances: Vec::new(),
+            processes: Vec::new(),
             cpus: vec![cpu; ncpus],
             turn: match params.execution {
                 Execution::Parallel => None,

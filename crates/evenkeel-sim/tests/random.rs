@@ -114,7 +114,7 @@ fn timeline(cpus: u32) -> impl Strategy<Value = Vec<TimelineEntry>> {
 /// The first definition is a short job that the others fork.
 fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
     let program = prop::collection::vec(ops(cpus), 1..6);
-    let spec = (program, attributes(cpus), 1u32..4, 0..cpus, any::<bool>());
+    let spec = (program, attributes(cpus), 1u32..4, 0..cpus, any::<bool>(), 0usize..4);
     (prop::collection::vec(spec, 1..5), timeline(cpus)).prop_map(|(specs, timeline)| {
         let job = Phase { ops: vec![Op::Run(300 * US)], ..Phase::default() };
         let job = Program { phases: vec![job], repeat: Repeat::Times(1) };
@@ -122,9 +122,17 @@ fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
         let attributes = Attributes { policy: Some(Policy::Normal), ..Attributes::default() };
         let mut tasks =
             vec![TaskSpec { name: "job".into(), program: job, attributes, ..TaskSpec::default() }];
-        for (index, (ops, mut attributes, instances, start_cpu, grouped)) in specs.into_iter().enumerate() {
+        for (index, (ops, mut attributes, instances, start_cpu, grouped, process)) in
+            specs.into_iter().enumerate()
+        {
+            // Half of the definitions are threads of two processes, the others processes of their own.
+            let process = ["p0", "p1"].get(process).map(|&name| name.to_owned());
+            // Such a process may also have jobs as threads; exec would end its other threads.
+            tasks[0].process = process.clone().filter(|_| grouped).or(tasks[0].process.take());
             attributes.group = grouped.then(|| format!("/g{}", index % 2));
-            let ops: Vec<Op> = ops.into_iter().flatten().chain([Op::Run(20 * US)]).collect();
+            let execs = |op: &Op| process.is_some() && *op == Op::Exec;
+            let ops = ops.into_iter().flatten().filter(|op| !execs(op)).chain([Op::Run(20 * US)]);
+            let ops: Vec<Op> = ops.collect();
             let phase = Phase { ops, repeat: Repeat::Times(40), ..Phase::default() };
             let program = Program { phases: vec![phase], repeat: Repeat::Times(1) };
             tasks.push(TaskSpec {
@@ -132,6 +140,7 @@ fn workload(cpus: u32) -> impl Strategy<Value = Workload> {
                 attributes,
                 instances,
                 start_cpu,
+                process,
                 program,
                 ..TaskSpec::default()
             });

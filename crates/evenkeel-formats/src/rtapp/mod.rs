@@ -180,9 +180,14 @@ impl<'a> Reader<'a> {
             None => Globals::default(),
         };
         self.default_policy = globals.policy_name;
-        let tasks = self.tasks(&tasks.node)?;
+        let name = crate::stem(self.text.name()).to_owned();
+        let mut tasks = self.tasks(&tasks.node)?;
+        // rt-app is one process; also its `fork` makes a thread of it.
+        for task in &mut tasks {
+            task.process = Some(name.clone());
+        }
         let workload = Workload {
-            name: crate::stem(self.text.name()).to_owned(),
+            name,
             tasks,
             objects: self.objects.into_vec(),
             groups: Vec::new(),

@@ -26,7 +26,7 @@
 //! |---|---|
 //! | top | `name`, `description`, `machine`, `kernel`, `seed`, `duration`, `groups`, `autogroup` |
 //! | `[set]` | overrides of kernel settings, as `--set` takes them |
-//! | `[[task]]` | `name`, `count` (1; 0: only forked), `cpu` (0: who forks it), `delay`, `stagger`, `percpu_kthread` (a kernel thread of the one CPU it is bound to), attributes, a body, `repeat`, or `[[task.phase]]` |
+//! | `[[task]]` | `name`, `count` (1; 0: only forked), `cpu` (0: who forks it), `delay`, `stagger`, `process` (the process whose threads its instances are; without it each is its own), `percpu_kthread` (a kernel thread of the one CPU it is bound to), attributes, a body, `repeat`, or `[[task.phase]]` |
 //! | `[[task.phase]]` | `name`, attributes, a body, `repeat` (1) |
 //! | body | `run = "forever"`; `run`; `run` and `sleep`; `run` and `every` (with `overrun`); or `work = [..]` |
 //! | attributes | `affinity`, `nice`, `policy`, `slice`, `group`, `uclamp`; what NUMA balancing has found out: `preferred_node` (a number or `"none"`), `numa_faults`, `numa_group_faults` (a number per node) |

@@ -15,7 +15,8 @@ const WRITTEN_OUT_MAX: u32 = 4096;
 /// `run = "forever"` is work without end in pieces of this length.
 const FOREVER_PIECE: Ns = 1000 * SEC;
 
-const TASK_KEYS: [&str; 7] = ["name", "count", "cpu", "delay", "stagger", "percpu_kthread", "phase"];
+const TASK_KEYS: [&str; 8] =
+    ["name", "count", "cpu", "delay", "stagger", "process", "percpu_kthread", "phase"];
 const PHASE_KEYS: [&str; 1] = ["name"];
 const BODY_KEYS: [&str; 6] = ["run", "sleep", "every", "overrun", "work", "repeat"];
 
@@ -129,6 +130,7 @@ impl Reader<'_> {
             stagger: self.optional_duration(members, "stagger")?.unwrap_or(0),
             attributes: self.attributes(members)?,
             origin: Some(self.text.origin(node.span.start)),
+            process: self.process(members)?,
             ..TaskSpec::default()
         };
         if let Some(member) = find(members, "cpu") {
@@ -155,6 +157,17 @@ impl Reader<'_> {
             None => self.single_phase(members, node, &task.name, &mut context)?,
         };
         Ok(task)
+    }
+
+    /// The process whose threads the instances are.
+    fn process(&self, members: &[Member]) -> Result<Option<String>, InputError> {
+        let Some(member) = find(members, "process") else { return Ok(None) };
+        let expected = "the name of a process, whose threads the instances are";
+        let name = self.text.string(&member.node, "process", expected)?;
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return Err(self.text.mismatch(&member.node, "process", "a name without blanks"));
+        }
+        Ok(Some(name.to_owned()))
     }
 
     /// The last instance has to start within the longest duration there is.

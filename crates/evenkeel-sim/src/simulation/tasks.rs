@@ -2,7 +2,7 @@
 use super::{Doing, Instance, Simulation};
 use crate::program::Change;
 use crate::timers::{Kind, Timer};
-use evenkeel::ids::{CpuId, TaskId, TgId};
+use evenkeel::ids::{CpuId, ProcessId, TaskId, TgId};
 use evenkeel::io::{Input, WakeContext};
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
@@ -72,7 +72,10 @@ impl<O: Observer> Simulation<O> {
         let timers = vec![None; self.programs.programs[spec as usize].private_timers].into();
         self.meters.forked(self.now, self.pinned(&allowed), effective);
         self.alive += usize::from((spec as usize) < self.own);
-        let child = self.sched.new_task(&params);
+        let child = match self.process_of(spec) {
+            Some(process) => self.sched.new_thread(&params, process),
+            None => self.sched.new_task(&params),
+        };
         assert_eq!(child.index(), self.instances.len(), "tasks are numbered alike here and there");
         self.instances.push(Instance {
             spec,
@@ -100,6 +103,27 @@ impl<O: Observer> Simulation<O> {
             self.input(Input::SetMemory { task: child, memory });
         }
         self.input(Input::Fork { cpu, child });
+    }
+
+    /// The process of a new instance of a definition: that of its name, or a new one; threads of the kernel have none.
+    fn process_of(&mut self, spec: u32) -> Option<ProcessId> {
+        let index = spec as usize;
+        if (self.own..self.workload.tasks.len()).contains(&index) {
+            return None;
+        }
+        let spec = self.workload.tasks.get(index);
+        if spec.is_some_and(|spec| spec.percpu_kthread) {
+            return None;
+        }
+        let named = spec.and_then(|spec| spec.process.as_ref());
+        let Some(name) = named else { return Some(self.sched.new_process()) };
+        let known = self.processes.iter().find(|(known, _)| known == name);
+        if let Some(&(_, process)) = known {
+            return Some(process);
+        }
+        let process = self.sched.new_process();
+        self.processes.push((name.clone(), process));
+        Some(process)
     }
 
     /// When instance `number` of a definition may begin.

@@ -1,6 +1,6 @@
 //! A tiny text language for workloads, and a one-line-per-event rendering of what happened.
 //!
-//! One definition a line: `NAME [xN] [on CPU] [cpus LIST] [nice N] [fifo|rr N] [delay TIME]: OP; OP; ... [forever | times N]`.
+//! One definition a line: `NAME [xN] [on CPU] [cpus LIST] [nice N] [fifo|rr N] [delay TIME] [process NAME]: OP; OP; ... [forever | times N]`.
 //! `x0` only defines, for `fork NAME`. Objects exist by being named; a barrier's parties stand behind its name.
 #![allow(dead_code, reason = "every test file uses its own part")]
 use core::fmt::Write as _;
@@ -69,6 +69,7 @@ pub(crate) fn workload(text: &str) -> Workload {
                 "on" => spec.start_cpu = words.next().unwrap().parse().unwrap(),
                 "cpus" => spec.attributes.affinity = Some(cpus(words.next().unwrap())),
                 "nice" => spec.attributes.nice = Some(words.next().unwrap().parse().unwrap()),
+                "process" => spec.process = Some(words.next().unwrap().into()),
                 "batch" => spec.attributes.policy = Some(Policy::Batch),
                 "fifo" | "rr" | "deadline" => {
                     spec.attributes.policy = Some(policy(word, words.next().unwrap()));
