@@ -8,7 +8,7 @@
 //! Left out: tunables whose mechanism is not modelled, so that nothing can be set without effect.
 use anyhow::{Result, anyhow};
 use evenkeel::cost::CostModel;
-use evenkeel::kernel::{CfsTunables, Features, Kernel, TunableScaling};
+use evenkeel::kernel::{CfsTunables, Features, Kernel, LlcBalancingTunables, TunableScaling};
 use evenkeel::time::{Ns, SEC, US};
 use evenkeel_formats::diagnostic::near_match;
 use evenkeel_formats::scenario::parse_duration;
@@ -156,6 +156,36 @@ pub(crate) const SETTINGS: &[Setting] = &[
     }),
     setting("balance.busy_factor", "N", "busy CPUs balance this many times less often", |s, v| {
         s.kernel.topology.busy_factor = number(v, 1, 1000)? as u32;
+        Ok(())
+    }),
+    setting("llc_balancing.enabled", "on | off", "v7.2: threads of one process are gathered in one last-level cache", |s, v| {
+        let on = switch(v)?;
+        llc_balancing(s)?.enabled = on;
+        Ok(())
+    }),
+    setting("llc_balancing.aggr_tolerance", "N", "how many threads may gather: 0 none, 1 as many as fit, more accordingly, 100 all", |s, v| {
+        let steps = number(v, 0, 100)? as u32;
+        llc_balancing(s)?.aggr_tolerance = steps;
+        Ok(())
+    }),
+    setting("llc_balancing.epoch_period", "N", "ticks after which what a process ran counts half", |s, v| {
+        let ticks = number(v, 1, 1000)? as u32;
+        llc_balancing(s)?.epoch_period = ticks;
+        Ok(())
+    }),
+    setting("llc_balancing.epoch_affinity_timeout", "N", "such periods after which a process that did not run has no preference", |s, v| {
+        let periods = number(v, 0, 1 << 20)? as u32;
+        llc_balancing(s)?.epoch_affinity_timeout = periods;
+        Ok(())
+    }),
+    setting("llc_balancing.overaggr_pct", "N", "a cache takes threads below this share of its capacity in percent, half as much again without SMT", |s, v| {
+        let percent = number(v, 0, 100)? as u32;
+        llc_balancing(s)?.overaggr_pct = percent;
+        Ok(())
+    }),
+    setting("llc_balancing.imb_pct", "N", "gathering may make a cache this much busier than another, percent", |s, v| {
+        let percent = number(v, 0, 100)? as u32;
+        llc_balancing(s)?.imb_pct = percent;
         Ok(())
     }),
     setting("delay.resched_ipi", "TIME", "reschedule interrupt to another CPU", |s, v| {
@@ -369,6 +399,12 @@ fn normalized(setup: &Setup, value: &str) -> Result<Ns, String> {
     if time < 100_000 { Err(String::from("expected at least 100us")) } else { Ok(normalized) }
 }
 
+fn llc_balancing(setup: &mut Setup) -> Result<&mut LlcBalancingTunables, String> {
+    let build = setup.kernel.build;
+    let missing = || format!("{build} does not gather threads; only v7.2 has llc_balancing");
+    setup.kernel.tunables.llc_balancing.as_mut().ok_or_else(missing)
+}
+
 fn cfs(setup: &mut Setup) -> Result<&mut CfsTunables, String> {
     let build = setup.kernel.build;
     setup
@@ -432,6 +468,24 @@ mod tests {
         assert_eq!(s.params.delays.resched_ipi, 5_000);
         assert_eq!(s.params.cost, CostModel { pass: 300, ..CostModel::ZERO });
         assert_eq!(s.params.stop_tick, StopTick::Never);
+        let mut s = setup("v7.2", 8);
+        for (number, name) in
+            ["aggr_tolerance", "epoch_period", "epoch_affinity_timeout", "overaggr_pct", "imb_pct"]
+                .into_iter()
+                .enumerate()
+        {
+            apply(&mut s, &format!("llc_balancing.{name}"), &(number + 3).to_string()).unwrap();
+        }
+        apply(&mut s, "llc_balancing.enabled", "off").unwrap();
+        let expected = LlcBalancingTunables {
+            enabled: false,
+            aggr_tolerance: 3,
+            epoch_period: 4,
+            epoch_affinity_timeout: 5,
+            overaggr_pct: 6,
+            imb_pct: 7,
+        };
+        assert_eq!(s.kernel.tunables.llc_balancing, Some(expected));
     }
 
     #[test]
@@ -467,6 +521,10 @@ mod tests {
         assert_eq!(
             error("v6.12", "latency_ns", "6ms"),
             "latency_ns=6ms: v6.12.117 has deadlines instead; see base_slice_ns"
+        );
+        assert_eq!(
+            error("v6.12", "llc_balancing.enabled", "off"),
+            "llc_balancing.enabled=off: v6.12.117 does not gather threads; only v7.2 has llc_balancing"
         );
         assert_eq!(error("v6.12", "delay.softirq", "2s"), "delay.softirq=2s: expected at most 1s");
     }

@@ -1,7 +1,7 @@
 //! `evenkeel view`: what the kernel's own files would show at one moment of a run.
 use crate::output::Answer;
 use crate::scene::{self, Scene};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use evenkeel::observe::Silent;
 use evenkeel::time::Ns;
@@ -30,6 +30,7 @@ Examples:
   evenkeel view examples/scenarios/skew16.toml --file schedstat --at 250ms
   evenkeel view examples/scenarios/skew16.toml --file debug --at 300ms
   evenkeel view examples/scenarios/whatif.toml --file domains --at 250ms
+  evenkeel view examples/scenarios/gather.toml --file llc-balancing
 
 The text has the version and the layout of the kernel that is simulated, so scripts for the real files read it.";
 
@@ -41,6 +42,8 @@ enum File {
     Debug,
     /// debugfs sched/domains: a line for each file, its path and its contents
     Domains,
+    /// debugfs sched/llc_balancing/: how threads of a process are gathered in one cache (v7.2)
+    LlcBalancing,
 }
 
 fn time(text: &str) -> Result<Ns, String> {
@@ -63,6 +66,14 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
         File::Domains => {
             let sched = simulation.sched();
             render_debugfs(&scene.machine, sched.kernel(), sched.domains())
+        }
+        File::LlcBalancing => {
+            let kernel = simulation.sched().kernel();
+            let tunables = kernel.tunables.llc_balancing;
+            let missing =
+                || anyhow!("{} has no sched/llc_balancing: it does not gather threads", kernel.build);
+            let files = tunables.ok_or_else(missing)?.files();
+            files.map(|(name, value)| format!("{name}:{value}\n")).concat()
         }
     };
     Ok(text.into())

@@ -16,6 +16,7 @@ use super::passes::{Pass, Passes};
 use evenkeel::balance::choose::GroupRule;
 use evenkeel::balance::event::{BalanceEvent, PassOutcome, TaskVerdict};
 use evenkeel::balance::migrate::Refusal;
+use evenkeel::cache_aware::Preference;
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::{Event, MigrateReason, Observer, PrevState, Running, SelectKind};
@@ -130,6 +131,8 @@ pub struct TaskStory {
     pub born: Option<Ns>,
     /// Its changes of CPU.
     pub moves: Vec<Move>,
+    /// Which last-level cache it prefers from when on (a CPU of it; none: no longer any), and why.
+    pub preferences: Vec<(Ns, Option<CpuId>, Preference)>,
     /// Wake-ups that left it on its CPU, by reason.
     pub stays: BTreeMap<&'static str, u64>,
     /// Time it waited for a CPU in all.
@@ -177,6 +180,7 @@ impl TaskObserver {
             task,
             born: None,
             moves: Vec::new(),
+            preferences: Vec::new(),
             stays: BTreeMap::new(),
             waited: 0,
             waits: 0,
@@ -267,6 +271,9 @@ impl TaskObserver {
             Event::Fork { child, .. } if child == task => self.story.born = Some(now),
             Event::Affinity { task: whose, ref allowed } if whose == task => {
                 self.allowed = Some(allowed.clone())
+            }
+            Event::LlcPreference { task: whose, cpu, why } if whose == task => {
+                self.story.preferences.push((now, cpu, why));
             }
             Event::Placement { task: whose, step } if whose == task => self.steps.push(step),
             Event::Waking { task: whose, .. } if whose == task => {

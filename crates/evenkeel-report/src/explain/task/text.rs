@@ -6,8 +6,11 @@ use super::{Count, Move, Stop, TaskStory, Why, WhyNot};
 use crate::table::wrap;
 use crate::{Page, units};
 use core::fmt::Write as _;
+use evenkeel::cache_aware::Preference;
+use evenkeel::ids::CpuId;
 use evenkeel::observe::SelectKind;
 use evenkeel::select::steps::{AskedAs, PlacementStep};
+use evenkeel::time::Ns;
 use serde_json::{Value, json};
 
 /// Moves that are told one by one; of more the rest is counted.
@@ -42,6 +45,19 @@ impl TaskStory {
             lines.push(format!("  ... and {} more; --format json has all.", self.moves.len() - MOVES_SHOWN));
         }
         add("Its moves", &lines);
+        if !self.preferences.is_empty() {
+            let line = |(when, cpu, why): &(Ns, Option<CpuId>, Preference)| {
+                let cache = cpu.map_or_else(|| "none".to_owned(), |cpu| format!("that of CPU {cpu}"));
+                format!("  {}: {cache}: {}.", at(*when), words::preference(*why))
+            };
+            let shown = self.preferences.iter().take(MOVES_SHOWN);
+            let mut lines: Vec<String> = shown.map(line).collect();
+            if self.preferences.len() > MOVES_SHOWN {
+                let more = self.preferences.len() - MOVES_SHOWN;
+                lines.push(format!("  ... and {more} more; --format json has all."));
+            }
+            add("The last-level cache it prefers", &lines);
+        }
         if !self.stays.is_empty() {
             let lines: Vec<String> = self
                 .stays
@@ -156,6 +172,14 @@ impl TaskStory {
                 })
             })
             .collect();
+        let preference = |&(when, cpu, why): &(Ns, Option<CpuId>, Preference)| {
+            let reason = match why {
+                Preference::Share | Preference::OtherNode => kebab(&why),
+                Preference::Invalid(invalid) => kebab(&invalid),
+            };
+            json!({"time_ns": when, "cpu": cpu.map(|cpu| cpu.0), "reason": reason})
+        };
+        let preferences: Vec<Value> = self.preferences.iter().map(preference).collect();
         let longest = self
             .longest
             .map(|(since, length, cpu)| json!({"start_ns": since, "length_ns": length, "cpu": cpu.0}));
@@ -170,6 +194,7 @@ impl TaskStory {
             "name": self.facts.task(self.task),
             "born_ns": self.born,
             "moves": moves,
+            "preferences": preferences,
             "stays": self.stays,
             "waited_ns": self.waited,
             "waits": self.waits,
