@@ -73,7 +73,7 @@ fn a_pass_that_meets_pinned_tasks() {
               1        1  1024   550      1024  not more than the best [6-5]
 
             Which tasks
-              From the task that ran longest ago [7.2]:
+              From the task that was queued or picked longest ago [7.2]:
               task      left to move  counts  ran ago  verdict
               pinned-0             1       -        0  stays: it may not run there: affinity [7.3-3]
               pinned-1             1       -        0  stays: it may not run there: affinity [7.3-3]
@@ -484,4 +484,44 @@ fn proposed_experiments_take_their_causes_away() {
         }
     }
     assert!(made >= 3, "only {made}");
+}
+
+/// Names of all fields in a JSON value.
+fn fields(value: &serde_json::Value, names: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                // The keys of this one are reasons in words.
+                if name != "stays" {
+                    fields(value, names);
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_json_is_documented() {
+    let mut names = std::collections::BTreeSet::new();
+    let mut add = |scenario: &str, args: &[&str]| {
+        let text = explain(scenario, &[args, &["--format", "json"]].concat());
+        fields(&serde_json::from_str(&text).unwrap(), &mut names);
+    };
+    add("wakeups", &["--idle"]);
+    add("whatif", &["--task", "serve-1"]);
+    add("wakeups", &["--task", "nap-3"]);
+    for (scenario, pass) in
+        [("pinned-smt", "2"), ("skew16", "500"), ("wakeups", "3"), ("wakeups", "7"), ("nice", "300")]
+    {
+        add(scenario, &["--pass", pass]);
+    }
+    assert!(names.len() > 70, "{}", names.len());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let documented = std::fs::read_to_string(root.join("docs/json.md")).unwrap();
+    let (_, documented) = documented.split_once("## `evenkeel explain").unwrap();
+    let missing: Vec<_> = names.iter().filter(|name| !documented.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/json.md does not know {missing:?}");
 }

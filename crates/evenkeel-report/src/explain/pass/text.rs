@@ -210,20 +210,21 @@ impl Writer<'_> {
             rest = after;
         }
         let compares_load = rows.iter().any(|(_, stats, _)| stats.avg_load != 0);
-        let mut columns = vec![
-            Column::left("CPUs"),
-            Column::left("class"),
-            Column::right("load"),
-            Column::right("util"),
-            Column::right("runnable").drop_rank(1),
+        // The oldest kernels do not sum it up.
+        let has_runnable = rows.iter().any(|(_, stats, _)| stats.group_runnable != 0);
+        let mut columns =
+            vec![Column::left("CPUs"), Column::left("class"), Column::right("load"), Column::right("util")];
+        columns.extend(has_runnable.then(|| Column::right("runnable").drop_rank(1)));
+        columns.extend([
             Column::right("tasks"),
             Column::right("idle CPUs"),
             Column::right("capacity").drop_rank(2),
-        ];
+        ]);
         if compares_load {
             columns.push(Column::right("avg_load"));
         }
         columns.push(Column::left("verdict"));
+        let unremarkable = rows.iter().any(|(_, stats, _)| stats.group_type == GroupType::Other);
         let mut table = Table::new(columns);
         for (group, stats, pick) in rows {
             let verdict = match pick {
@@ -236,21 +237,26 @@ impl Writer<'_> {
                 stats.group_type.name().to_owned(),
                 stats.group_load.to_string(),
                 stats.group_util.to_string(),
-                stats.group_runnable.to_string(),
+            ];
+            row.extend(has_runnable.then(|| stats.group_runnable.to_string()));
+            row.extend([
                 stats.sum_nr_running.to_string(),
                 stats.idle_cpus.to_string(),
                 stats.group_capacity.to_string(),
-            ];
+            ]);
             if compares_load {
                 row.push(if stats.avg_load == 0 { "-".to_owned() } else { stats.avg_load.to_string() });
             }
             row.push(verdict);
             table.row(row);
         }
-        let intro = format!(
+        let mut intro = format!(
             "Each group is summed up and classed; imbalance_pct is {imbalance_pct} [4.3, 4.4]. Then the busiest of the \
              others is kept [5.1]."
         );
+        if unremarkable {
+            intro.push_str(" The class `other` is neither overloaded nor imbalanced.");
+        }
         let table = table.render(self.inner());
         self.section("What the groups looked like", &intro, &table);
         rest
@@ -355,7 +361,7 @@ impl Writer<'_> {
             rows.push(event);
             rest = after;
         }
-        let intro = "From the task that ran longest ago [7.2]:";
+        let intro = "From the task that was queued or picked longest ago [7.2]:";
         let table = self.task_table(&rows);
         self.section("Which tasks", intro, &table);
         rest
@@ -423,7 +429,7 @@ impl Writer<'_> {
         }
         let interval = match balance_interval.cmp(before) {
             core::cmp::Ordering::Less => {
-                format!("back to {balance_interval} ms, because there was work [3.2-10]")
+                format!("goes back to {balance_interval} ms, because there was work [3.2-10]")
             }
             core::cmp::Ordering::Equal => format!("stays at {before} ms"),
             core::cmp::Ordering::Greater => {
