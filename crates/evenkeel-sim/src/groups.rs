@@ -156,15 +156,6 @@ impl Groups {
         }
     }
 
-    /// Whether CPU time is ever limited.
-    pub(crate) fn has_limits(&self, workload: &Workload) -> bool {
-        let limits = |settings: &GroupSettings| settings.bandwidth.is_some_and(|limit| limit.quota.is_some());
-        let changed =
-            |change: &Change| matches!(change, Change::SetGroup { settings, .. } if limits(settings));
-        workload.timeline.iter().any(|entry| changed(&entry.change))
-            || self.all.iter().any(|group| group.bandwidth.is_some())
-    }
-
     /// Refuses bursts, which the kernel `build` does not know.
     pub(crate) fn check_no_burst(workload: &Workload, build: &str) -> Result<(), SimError> {
         let declared = workload.groups.iter().map(|group| (&group.settings, group.origin, "(groups)"));

@@ -115,6 +115,34 @@ fn op(rng: &mut Rng, ncpus: u32) -> Op {
     }
 }
 
+/// A CPU goes and comes back, beside tasks of the fair class: `random.rs` has the others.
+fn unplug(rng: &mut Rng, ncpus: u32, tasks: &mut [TaskSpec], timeline: &mut Vec<TimelineEntry>) {
+    let calm = |attributes: &mut Attributes| {
+        let fair = |policy: &Policy| matches!(policy, Policy::Normal | Policy::Batch | Policy::Idle);
+        attributes.policy = attributes.policy.filter(fair);
+    };
+    for task in tasks {
+        calm(&mut task.attributes);
+        for op in task.program.phases.iter_mut().flat_map(|phase| &mut phase.ops) {
+            if let Op::Set(attributes) = op {
+                calm(attributes);
+            }
+        }
+    }
+    for entry in timeline.iter_mut() {
+        if let Change::SetAttributes { attributes, .. } = &mut entry.change {
+            calm(attributes);
+            // A change from outside to CPUs of which none is online is refused.
+            attributes.affinity = None;
+        }
+    }
+    let cpu = rng.below(ncpus);
+    for (at, online) in [(5 + rng.below(50), false), (60 + rng.below(60), true)] {
+        let change = Change::Hotplug { cpus: vec![cpu], online };
+        timeline.push(TimelineEntry { at: u64::from(at) * MS, change, origin: None });
+    }
+}
+
 fn workload(rng: &mut Rng, ncpus: u32, bursts: bool, idle: bool) -> Workload {
     let object = |name: &str, kind| Object { name: name.into(), kind };
     let objects = vec![
@@ -174,6 +202,9 @@ fn workload(rng: &mut Rng, ncpus: u32, bursts: bool, idle: bool) -> Workload {
         origin: None,
     });
     timeline.extend(changes);
+    if ncpus > 1 && rng.below(3) == 0 {
+        unplug(rng, ncpus, &mut tasks, &mut timeline);
+    }
     let groups = groups(rng, bursts, idle);
     let autogroup = rng.below(4) == 0;
     Workload { name: "random".into(), tasks, objects, timeline, groups, autogroup, ..Workload::default() }
@@ -204,7 +235,7 @@ fn run(case: u64, check: bool) -> String {
     }
     let (digest, result) = sim.into_parts();
     let busy: u64 = result.cpus.iter().map(|cpu| cpu.busy).sum();
-    let idle: u64 = result.cpus.iter().map(|cpu| cpu.idle).sum();
+    let idle: u64 = result.cpus.iter().map(|cpu| cpu.idle + cpu.offline).sum();
     let ran: u64 = result.tasks.iter().map(|task| task.times.run).sum();
     assert_eq!(busy + idle, result.elapsed * machine.nr_cpus() as u64, "case {case}: CPU time");
     assert_eq!(busy, ran, "case {case}: what CPUs gave is what tasks got");

@@ -266,7 +266,7 @@ proptest! {
     ) {
         let mut workload = Workload { groups: known_to(&kernel, groups), ..workload };
         if workload.groups.iter().any(|group| group.settings.bandwidth.is_some()) {
-            // CPUs that come and go are refused beside limits.
+            // CPUs that come and go beside limits are those of `invariants.rs`.
             workload.timeline.retain(|entry| !matches!(entry.change, Change::Hotplug { .. }));
         }
         let checked = run(&machine, &kernel, &workload, params, true);

@@ -40,9 +40,7 @@ pub(super) enum Timed {
 
 /// What changes are checked against.
 struct Compiler<'a, O: Observer> {
-    workload: &'a Workload,
     machine: &'a Machine,
-    groups: &'a Groups,
     sched: &'a Core<O>,
     /// The CPUs online when the next change is made.
     online: CpuMask,
@@ -59,7 +57,7 @@ pub(super) fn compile_timeline<O: Observer>(
     let mut entries: Vec<_> = workload.timeline.iter().collect();
     entries.sort_by_key(|entry| entry.at);
     let online = machine.online();
-    let mut compiler = Compiler { workload, machine, groups, sched, online };
+    let mut compiler = Compiler { machine, sched, online };
     let mut all = Vec::new();
     for entry in entries {
         let blame = Blame { workload, task: "(timeline)" };
@@ -112,11 +110,6 @@ impl<O: Observer> Compiler<'_, O> {
 
     fn hotplug(&mut self, cpus: &[u32], online: bool, at: Ns) -> Result<Timed, String> {
         let wanted = self.known(cpus)?;
-        if self.groups.has_limits(self.workload) {
-            return Err(
-                "CPUs cannot come or go while groups have limits of CPU time: not modelled".to_owned()
-            );
-        }
         for cpu in wanted.iter() {
             if self.online.contains(cpu) == online {
                 let state = if online { "online" } else { "offline" };
