@@ -290,6 +290,31 @@ fn interrupts_take_capacity_only_where_their_time_is_accounted_for() {
     }
 }
 
+/// The workload of a recording of 6.12.117 (cyclictest with four threads of priority 80 beside six spinning tasks on four
+/// cores of two threads): its threads counted 250, 220, 199 and 179 periods in the second.
+#[test]
+fn periodic_real_time_tasks_run_at_once_beside_spinners_which_have_the_rest() {
+    let text = "hog x6: run 100s
+                c0 fifo 80 cpus 0: run 20us; timer 4ms; forever
+                c1 fifo 80 cpus 1: run 20us; timer 4500us; forever
+                c2 fifo 80 cpus 2: run 20us; timer 5ms; forever
+                c3 fifo 80 cpus 3: run 20us; timer 5500us; forever";
+    for kernel in ALL {
+        let machine = Machine::regular(1, 1, 4, 2, false);
+        let silent = evenkeel::observe::Silent;
+        let mut sim = Simulation::new(&machine, kernel, &workload(text), params(), silent).unwrap();
+        sim.run_until(SEC).unwrap();
+        let result = sim.result();
+        for (name, recorded) in [("c0", 250), ("c1", 220), ("c2", 199), ("c3", 179)] {
+            let task = result.tasks.iter().find(|task| task.name == name).unwrap();
+            assert!(task.times.activations.abs_diff(recorded) <= 5, "{}: {name}", kernel.build);
+            assert!(task.times.wake_latency.max().unwrap() <= 10 * US, "{}: {name}", kernel.build);
+        }
+        let hogs: Ns = (0..6).map(|i| ran(&result, &format!("hog-{i}"))).sum();
+        assert!(hogs > 6 * SEC - 20 * MS, "{}: {hogs}", kernel.build);
+    }
+}
+
 #[test]
 fn the_default_kernel_is_among_those_tested() {
     assert!(ALL.iter().any(|kernel| kernel.build == kernels::DEFAULT.build));
