@@ -199,7 +199,7 @@ fn bad_path(blame: Blame<'_>, path: &str, origin: Option<Origin>) -> SimError {
 fn attributes_of(spec: &TaskSpec) -> impl Iterator<Item = (&Attributes, Option<Origin>)> {
     let phases = spec.program.phases.iter().flat_map(|phase| {
         let ops = phase.ops.iter().enumerate().filter_map(|(index, op)| match op {
-            Op::Set(attributes) => Some((attributes, phase.op_origin(index))),
+            Op::Set(attributes) | Op::SetOf { attributes, .. } => Some((attributes, phase.op_origin(index))),
             _ => None,
         });
         core::iter::once((&phase.attributes, phase.origin)).chain(ops)

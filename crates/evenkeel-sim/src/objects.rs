@@ -103,6 +103,12 @@ impl Objects {
         None
     }
 
+    /// Who would get the next unit.
+    pub(crate) fn next_waiter(&self, counter: u32) -> Option<TaskId> {
+        let State::Counter { waiters, .. } = &self.0[counter as usize] else { mismatch() };
+        waiters.front().copied()
+    }
+
     /// A unit is added; whoever got it has to be woken.
     pub(crate) fn post(&mut self, counter: u32) -> Option<TaskId> {
         let State::Counter { units, waiters } = &mut self.0[counter as usize] else { mismatch() };

@@ -56,6 +56,13 @@ pub(crate) enum Step {
     Yield,
     /// Change own attributes, by index into [`Programs::changes`].
     Set(u32),
+    /// Apply a change to every living instance of a definition.
+    SetOf {
+        /// The definition.
+        spec: u32,
+        /// The change.
+        change: u32,
+    },
     /// A phase or the whole has been executed once; `None` repeats for ever.
     Again { level: Level, times: Option<u32>, to: u32 },
     /// End.
@@ -247,6 +254,13 @@ impl Compiler<'_> {
             Op::Exec => Step::Exec,
             Op::Yield => Step::Yield,
             Op::Set(ref attributes) => self.set(attributes, origin)?,
+            Op::SetOf { task, ref attributes } => {
+                if task.0 as usize >= resolver.blame.workload.tasks.len() {
+                    return Err(resolver.blame.invalid(origin, "it changes a task that is not defined"));
+                }
+                self.changes.push(resolver.change(attributes, origin)?);
+                Step::SetOf { spec: task.0, change: (self.changes.len() - 1) as u32 }
+            }
             Op::Exit => Step::Exit,
         };
         self.push(step, origin);

@@ -226,7 +226,7 @@ impl<O: Observer> Simulation<O> {
             cpus: vec![cpu; ncpus],
             turn: match params.execution {
                 Execution::Parallel => None,
-                Execution::InTurn(turns) => Some(Turn::new(turns)),
+                Execution::InTurn(turns) => Some(Turn::new(turns, ncpus)),
             },
             meters: Meters::new(ncpus, groups.all.iter().map(|group| group.shares)),
             all: Arc::new(CpuMask::all(ncpus)),

@@ -3,6 +3,7 @@ mod common;
 
 use common::{Switches, workload};
 use evenkeel::kernels;
+use evenkeel::observe::{Event, Observer};
 use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
 use evenkeel_sim::{Execution, SimParams, Simulation, Turns};
@@ -87,4 +88,54 @@ fn idle_cpus_pass_their_turn_on_and_the_clock_jumps() {
     let ended = a.times.ended.unwrap();
     assert!((51 * MS..53 * MS).contains(&ended), "{ended}");
     assert!(result.events < 200, "{}", result.events);
+}
+
+/// Recorded (`skew16`, all kernels): the parent frees sixteen tasks that share CPU 0 in 14 to 16 ms while no third CPU is
+/// busy, one after the other.
+#[test]
+fn freeing_tasks_takes_its_time_one_after_the_other() {
+    let turns = Turns { device_phase: 2_930 * US, ..Turns::RECORDED };
+    let names: Vec<String> = (0..16).map(|i| format!("t{i}")).collect();
+    let frees: String = names.iter().map(|name| format!("free {name}; ")).collect();
+    let tasks: String = names.iter().map(|name| format!("{name}: cpus 0; spin 10s\n")).collect();
+    let text = format!("init: cpus 2; sleep 300ms; {frees}sleep 10s\n{tasks}");
+    let machine = Machine::regular(1, 1, 4, 2, false);
+    let params = SimParams { execution: Execution::InTurn(turns), ..SimParams::default() };
+    // No kernel is asked to pull: the point is when the tasks are free.
+    let mut kernel = *kernels::find("v6.12").unwrap();
+    kernel.tunables.nr_migrate = 0;
+    let mut sim = Simulation::new(&machine, &kernel, &workload(&text), params, Freed::default()).unwrap();
+    sim.run_until(360 * MS).unwrap();
+    let freed: Vec<Ns> = sim.observer().0.iter().copied().filter(|&at| at > 300 * MS).collect();
+    assert_eq!(freed.len(), 16, "{freed:?}");
+    let took = freed[15] - freed[0];
+    assert!((12 * MS..16 * MS).contains(&took), "{took}");
+    assert!(freed.windows(2).all(|pair| pair[1] - pair[0] > 300 * US), "{freed:?}");
+}
+
+/// When tasks were told where they may run.
+#[derive(Clone, Debug, Default)]
+struct Freed(Vec<Ns>);
+
+impl Observer for Freed {
+    const ON: bool = true;
+    fn event(&mut self, now: Ns, event: &Event) {
+        if let Event::Affinity { .. } = event {
+            self.0.push(now);
+        }
+    }
+}
+
+/// Recorded (`duty` under v6.12): from `sched_waking` to `sched_wakeup` 5 us, and 47 us where the choice was recorded.
+#[test]
+fn choosing_a_cpu_takes_time_before_the_task_is_queued() {
+    let came = |turns: Turns| {
+        let sim = run("a: sleep 50ms; run 1ms; exit", turns, 60 * MS);
+        let times: Vec<Ns> =
+            sim.observer().0.iter().filter(|s| s.0 > 49 * MS && s.3.is_some()).map(|s| s.0).collect();
+        times[0]
+    };
+    let mut recorded = Turns::RECORDED;
+    recorded.costs.select = Turns::RECORDED_WITH_DECISIONS.costs.select;
+    assert_eq!(came(recorded) - came(Turns::RECORDED), 42 * US);
 }

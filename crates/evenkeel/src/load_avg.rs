@@ -120,6 +120,7 @@ impl<O: Observer> Sched<O> {
     /// Decays the load of sleeping tasks on `cpu` (`sched_balance_update_blocked_averages`, spec 2 §12).
     pub(crate) fn update_blocked_averages(&mut self, cpu: CpuId) {
         let jiffies = self.jiffies();
+        self.spent += self.cost.blocked_update;
         self.update_rq_clock(cpu);
         self.rqs[cpu.index()].last_blocked_load_update_tick = jiffies;
         let mut blocked = false;

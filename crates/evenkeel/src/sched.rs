@@ -169,6 +169,8 @@ pub struct Sched<O: Observer> {
     pub(crate) idle_wakers: Vec<IdleWaker>,
     /// Balancing passes so far: their numbers in events.
     pub(crate) passes: u64,
+    /// What passes have cost since the host last asked, ns.
+    pub(crate) spent: Ns,
     /// What the host has to do.
     pub(crate) actions: VecDeque<Action>,
     /// Real-time and deadline tasks that are queued anywhere.
@@ -258,6 +260,7 @@ impl<O: Observer> Sched<O> {
             node_cpus: (0..machine.nr_nodes as u32).map(|node| node_cpus(machine, node)).collect(),
             idle_wakers: alloc::vec![IdleWaker::default(); ncpus],
             passes: 0,
+            spent: 0,
             actions: VecDeque::new(),
             urgent_queued: 0,
             observer,
@@ -382,6 +385,11 @@ impl<O: Observer> Sched<O> {
     #[inline]
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// What balancing passes since the last call have cost by the [`CostModel`], ns: for a host on whose CPUs they take time.
+    pub fn take_spent(&mut self) -> Ns {
+        core::mem::take(&mut self.spent)
     }
 
     /// The observer.

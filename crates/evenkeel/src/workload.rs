@@ -364,6 +364,13 @@ pub enum Op {
     Yield,
     /// Change own attributes.
     Set(Attributes),
+    /// Change attributes of every living instance of a definition.
+    SetOf {
+        /// The definition.
+        task: SpecId,
+        /// The new attributes.
+        attributes: Attributes,
+    },
     /// End the task.
     Exit,
 }
@@ -492,7 +499,8 @@ impl Op {
             | Self::Fork(_)
             | Self::Exec
             | Self::Yield
-            | Self::Set(_) => false,
+            | Self::Set(_)
+            | Self::SetOf { .. } => false,
         }
     }
 }

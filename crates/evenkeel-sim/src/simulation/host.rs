@@ -21,6 +21,7 @@ impl<O: Observer> Simulation<O> {
             Kind::Softirq => {
                 self.owe(|costs| costs.softirq);
                 self.input(Input::Softirq { cpu });
+                self.owes_softly();
             }
             Kind::Resched => self.input(Input::Schedule { cpu }),
             Kind::Stopper => self.input(Input::StopperRun { cpu }),
@@ -41,6 +42,9 @@ impl<O: Observer> Simulation<O> {
         self.sched.handle(self.now, input);
         while let Some(action) = self.sched.poll() {
             self.apply(action);
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.owed += self.sched.take_spent();
         }
         self.note_throttled();
         for (task, allowed) in self.sched.observer_mut().0.take_affinities() {

@@ -83,6 +83,10 @@ impl<O: Observer> Simulation<O> {
                 self.change(cpu, task, &change);
                 return Ok(self.flow_after_stopper(cpu, task));
             }
+            Step::SetOf { spec, change } => {
+                let change = self.programs.changes[change as usize].clone();
+                self.change_instances(cpu, spec, &change);
+            }
             Step::Exec => self.input(Input::Exec { cpu }),
             Step::Yield => self.input(Input::Yield { cpu }),
             Step::Exit => return Ok(self.exit(cpu, task)),
@@ -220,18 +224,22 @@ impl<O: Observer> Simulation<O> {
 
     /// Where work counts: whether the task has to do the work of `step` first, which it then begins.
     fn takes_work(&mut self, cpu: CpuId, task: TaskId, pc: usize, step: Step) -> bool {
-        let Some(turn) = self.turn else { return false };
-        let Costs { fork, child, exit, block, .. } = turn.rules.costs;
+        let Some(turn) = &self.turn else { return false };
+        let Costs { fork, child, exit, block, change, .. } = turn.rules.costs;
         let cost = match step {
             Step::Fork(_) => fork,
             Step::Start => child,
             Step::Exit => exit,
+            Step::SetOf { .. } => change,
             Step::Sleep(_) | Step::Timer { .. } | Step::Lock(_) | Step::Take(_) => block,
             Step::Wait { .. } | Step::Barrier(_) => block,
+            Step::Post { counter, .. } => {
+                self.objects.next_waiter(counter).map_or(0, |woken| self.cost_of_choosing(woken))
+            }
             _ => 0,
         };
         let instance = &mut self.instances[task.index()];
-        if cost == 0 || core::mem::replace(&mut instance.work_done, false) {
+        if core::mem::replace(&mut instance.work_done, false) || cost == 0 {
             return false;
         }
         instance.work_done = true;

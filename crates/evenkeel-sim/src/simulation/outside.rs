@@ -221,7 +221,7 @@ impl<O: Observer> Simulation<O> {
             }
             self.timeline_at += 1;
             match change {
-                Timed::Task(spec, change) => self.change_instances(spec, &change),
+                Timed::Task(spec, change) => self.change_instances(self.outside_cpu(), spec, &change),
                 Timed::Group(group, settings) => self.change_group(group, &settings),
                 Timed::Tune(tune) => self.input(Input::Tune { tune }),
                 Timed::Hotplug(cpus, online) => {
@@ -238,11 +238,12 @@ impl<O: Observer> Simulation<O> {
         self.sched.online().first().expect("some CPU is online")
     }
 
-    fn change_instances(&mut self, spec: u32, change: &Change) {
+    /// Code on `cpu` changes every living instance of a definition.
+    pub(super) fn change_instances(&mut self, cpu: CpuId, spec: u32, change: &Change) {
         for index in 0..self.instances.len() {
             let instance = &self.instances[index];
             if instance.spec == spec && instance.doing != Doing::Dead {
-                self.change(self.outside_cpu(), TaskId::from_index(index), change);
+                self.change(cpu, TaskId::from_index(index), change);
             }
         }
     }

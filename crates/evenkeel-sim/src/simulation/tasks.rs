@@ -6,7 +6,7 @@ use evenkeel::ids::{CpuId, ProcessId, TaskId, TgId};
 use evenkeel::io::{Input, WakeContext};
 use evenkeel::mask::CpuMask;
 use evenkeel::observe::Observer;
-use evenkeel::task::TaskParams;
+use evenkeel::task::{OnRq, TaskParams};
 use evenkeel::time::Ns;
 use std::sync::Arc;
 
@@ -147,8 +147,22 @@ impl<O: Observer> Simulation<O> {
         if self.waits_for_handler(cpu, Timer::Task(task)) {
             return;
         }
+        let select = self.cost_of_choosing(task);
+        if select > 0 && !core::mem::replace(&mut self.instances[task.index()].work_done, true) {
+            // The choice takes its time, then the task is queued.
+            self.owe(|_| select);
+            self.timers.arm(Timer::Task(task), self.now);
+            return;
+        }
+        self.instances[task.index()].work_done = false;
         let input = self.wake(cpu, task, WakeContext { interrupt: true, sync: false });
         self.interrupt(cpu, input);
+    }
+
+    /// Where handling takes time, how long choosing a CPU for `task` does: one that is still queued, delayed, stays.
+    pub(super) fn cost_of_choosing(&self, task: TaskId) -> Ns {
+        let stays = self.sched.tasks()[task].on_rq == OnRq::Queued;
+        self.turn.as_ref().filter(|_| !stays).map_or(0, |turn| turn.rules.costs.select)
     }
 
     /// The input that wakes `task`, which is noted as runnable from now on.

@@ -119,6 +119,10 @@ fn op(workload: &mut Workload, names: &[&str], words: &[&str]) -> Op {
         ["recv", name] => Op::Receive(get(name, Channel)),
         ["fork", name] => Op::Fork(SpecId(names.iter().position(|other| *other == name).unwrap() as u32)),
         ["exec"] => Op::Exec,
+        ["free", name] => {
+            let task = SpecId(names.iter().position(|other| *other == name).unwrap() as u32);
+            Op::SetOf { task, attributes: Attributes { affinity: Some(Vec::new()), ..Attributes::default() } }
+        }
         ["yield"] => Op::Yield,
         ["exit"] => Op::Exit,
         ["cpus", list] => Op::Set(Attributes { affinity: Some(cpus(list)), ..Attributes::default() }),

@@ -102,6 +102,7 @@ impl<O: Observer> Sched<O> {
             self.balance_running = false;
         }
         self.emit_pass_end(&env, outcome, moved);
+        self.spent += env.cost;
         PassResult { moved, continue_balancing, cost: env.cost }
     }
 
