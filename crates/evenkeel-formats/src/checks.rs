@@ -49,7 +49,9 @@ fn used_groups(workload: &Workload) -> BTreeMap<&str, Option<Origin>> {
         for phase in &task.program.phases {
             named.push((&phase.attributes, phase.origin));
             named.extend(phase.ops.iter().enumerate().filter_map(|(index, op)| match op {
-                Op::Set(attributes) => Some((attributes, phase.op_origin(index))),
+                Op::Set(attributes) | Op::SetOf { attributes, .. } => {
+                    Some((attributes, phase.op_origin(index)))
+                }
                 _ => None,
             }));
         }
@@ -182,7 +184,7 @@ pub fn check_against(workload: &Workload, ncpus: u32) -> Result<(), InputError> 
         for phase in &task.program.phases {
             check_attributes(&phase.attributes, phase.origin)?;
             for (index, op) in phase.ops.iter().enumerate() {
-                if let Op::Set(attributes) = op {
+                if let Op::Set(attributes) | Op::SetOf { attributes, .. } = op {
                     check_attributes(attributes, phase.op_origin(index))?;
                 }
             }

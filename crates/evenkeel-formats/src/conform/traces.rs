@@ -3,7 +3,8 @@
 //! A directory of recordings holds `KERNEL/TOPOLOGY/meta.json` and beside it `WORKLOAD.ftrace.gz` for each workload that
 //! the file names. `meta.json` says of each workload what ran (`spec`, see [`WorkloadSpec`]) and three points in time
 //! on the clock of the trace: when the program that set it up began, when it released pinned tasks, when it had
-//! collected everything.
+//! collected everything. `truncated` says that the recording was full before that: the trace covers less than the run.
+use super::counters::{self, Counters};
 use super::workload::{SpecError, WorkloadSpec};
 use crate::diagnostic::InputError;
 use crate::ftrace::{self, FtraceLog};
@@ -51,6 +52,14 @@ pub enum TracesError {
         /// What is wrong.
         source: SpecError,
     },
+    /// Counters of `/proc/schedstat` do not read as a kernel prints them.
+    #[error("{path}: {what}")]
+    Counters {
+        /// The file.
+        path: PathBuf,
+        /// The line, and what was expected.
+        what: String,
+    },
     /// A trace does not read as a kernel prints it.
     #[error(transparent)]
     Trace(#[from] Box<InputError>),
@@ -80,6 +89,8 @@ pub struct RecordedRun {
     pub release: Option<Ns>,
     /// When the recording ended.
     pub end: Ns,
+    /// Whether the trace ends before the run, because the recording was full.
+    pub truncated: bool,
     /// Where its trace is.
     pub trace: PathBuf,
 }
@@ -97,6 +108,8 @@ struct MetaRun {
     start_ms: f64,
     release_ms: Option<f64>,
     end_ms: f64,
+    #[serde(default)]
+    truncated: bool,
 }
 
 /// Reads a `meta.json`.
@@ -131,6 +144,7 @@ pub fn parse_meta(text: &str, path: &Path) -> Result<TraceSet, TracesError> {
             start: ns_of_ms(run.start_ms),
             release: run.release_ms.map(ns_of_ms),
             end: ns_of_ms(run.end_ms),
+            truncated: run.truncated,
             trace,
         });
     }
@@ -149,6 +163,11 @@ impl RecordedRun {
             Some((name, number)) if number.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => &self.name,
         }
+    }
+
+    /// How much the counters of balancing grew in it, if they were recorded.
+    pub fn read_counters(&self) -> Result<Option<Counters>, TracesError> {
+        counters::read(&self.trace.with_file_name(format!("{}.schedstat.json.gz", self.name)))
     }
 
     /// Reads its trace.

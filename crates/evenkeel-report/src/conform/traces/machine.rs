@@ -1,6 +1,8 @@
 //! The recorded machine: its shape, and the conditions of a boot that its traces tell.
+use super::background::{self, KernelThread};
 use evenkeel::time::{MS, Ns, US};
 use evenkeel::topology::Machine;
+use evenkeel_formats::conform::traces::RecordedRun;
 use evenkeel_formats::ftrace::{LeftAs, TraceEvent, TraceRecord};
 use std::collections::BTreeMap;
 
@@ -12,23 +14,29 @@ const HANDLING: Ns = 9 * US;
 const NEAR: Ns = 15 * US;
 
 /// What differs from boot to boot and concerns every run of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// See [`device_phase`]; none: it is not known.
     pub device_phase: Option<Ns>,
     /// See [`decisions_were_recorded`].
     pub decisions_recorded: bool,
+    /// The threads of the kernel that ran beside the workloads.
+    pub threads: Vec<KernelThread>,
 }
 
 impl Conditions {
     /// The conditions of a boot, from the traces of its runs: of the phases they tell the median.
-    pub fn of_boot<'a>(traces: impl IntoIterator<Item = &'a [TraceRecord]> + Clone, ncpus: usize) -> Self {
-        let mut phases: Vec<Ns> =
-            traces.clone().into_iter().filter_map(|records| device_phase(records, ncpus)).collect();
+    pub fn of_boot<'a, I>(recordings: impl Fn() -> I, ncpus: usize) -> Self
+    where
+        I: Iterator<Item = (&'a RecordedRun, &'a [TraceRecord])>,
+    {
+        let traces = || recordings().map(|(_, records)| records);
+        let mut phases: Vec<Ns> = traces().filter_map(|records| device_phase(records, ncpus)).collect();
         phases.sort_unstable();
         Self {
             device_phase: phases.get(phases.len() / 2).copied(),
-            decisions_recorded: decisions_were_recorded(traces),
+            decisions_recorded: decisions_were_recorded(traces()),
+            threads: background::threads_of_boot(recordings(), ncpus),
         }
     }
 }

@@ -5,8 +5,9 @@
 //! kernel and machine; [`Report`] collects the results and renders them.
 //!
 //! * [`measure`]: what is measured, of recorded and of our runs alike. [`record`] writes ours as traces.
-//! * [`machine`]: the recorded machine. [`simulate`]: our runs on it.
+//! * [`machine`]: the recorded machine. [`background`]: the threads of its kernel. [`simulate`]: our runs on it.
 //! * [`judge`]: what is judged, and how near it has to be.
+pub mod background;
 pub mod judge;
 pub mod machine;
 pub mod measure;
@@ -18,9 +19,10 @@ use core::fmt::Write as _;
 use evenkeel::kernel::Kernel;
 use evenkeel::kernels;
 use evenkeel::topology::Machine;
+use evenkeel_formats::conform::counters::Counters;
 use evenkeel_formats::conform::traces::{RecordedRun, TraceSet, TracesError};
 use evenkeel_formats::conform::workload::LEAD;
-use evenkeel_formats::ftrace::FtraceLog;
+use evenkeel_formats::ftrace::{FtraceLog, TraceRecord};
 use evenkeel_sim::SimError;
 use judge::{Comparison, Verdict};
 use machine::Conditions;
@@ -107,7 +109,8 @@ pub fn compare_set(
         index.and_then(|index| logs.get(index))
     };
     let ncpus = machine.as_ref().map_or(1, Machine::nr_cpus);
-    let conditions = Conditions::of_boot(logs.iter().map(|log| log.records.as_slice()), ncpus);
+    let recordings = || set.runs.iter().zip(logs.iter().map(|log| log.records.as_slice()));
+    let conditions = Conditions::of_boot(recordings, ncpus);
     let mut results = Vec::new();
     for members in workloads {
         let outcome = match (&machine, runnable) {
@@ -116,7 +119,7 @@ pub fn compare_set(
             (Some(machine), Some(kernel)) => {
                 let logs: Vec<(&RecordedRun, &FtraceLog)> =
                     members.iter().filter_map(|&run| Some((run, log_of(run)?))).collect();
-                Outcome::Compared(compare_workload(machine, kernel, &logs, conditions, seeds)?)
+                Outcome::Compared(compare_workload(machine, kernel, &logs, &conditions, seeds)?)
             }
         };
         let build = kernel.or(modelled).map_or("unknown", |kernel| kernel.build);
@@ -135,24 +138,38 @@ fn compare_workload(
     machine: &Machine,
     kernel: &Kernel,
     members: &[(&RecordedRun, &FtraceLog)],
-    conditions: Conditions,
+    conditions: &Conditions,
     seeds: u64,
 ) -> Result<Vec<Comparison>, CompareError> {
     let recorded: Vec<Measures> = members
         .iter()
-        .map(|(run, log)| measure::measure(&log.records, machine.nr_cpus(), window(run)))
+        .map(|(run, log)| measure::measure(&log.records, machine.nr_cpus(), window(run, &log.records)))
         .collect();
     let run = members[0].0;
     let seeds: Vec<u64> = (1..=seeds).collect();
-    let ours = simulate::ensemble(machine, kernel, run.workload(), &run.spec, conditions, &seeds)
-        .map_err(|source| CompareError::Simulate { workload: run.name.clone(), source: Box::new(source) })?;
-    Ok(judge::compare(&run.spec, &recorded, &ours))
+    // Where a trace ends early, ours are measured for as long.
+    let truncated = members.iter().any(|(run, _)| run.truncated);
+    let shortest = truncated.then(|| recorded.iter().map(|measures| measures.length).min()).flatten();
+    let ours = simulate::ensemble(machine, kernel, run.workload(), &run.spec, conditions, shortest, &seeds)
+        .map_err(|source| CompareError::Simulate {
+        workload: run.name.clone(),
+        source: Box::new(source),
+    })?;
+    let counters = members.iter().map(|(run, _)| run.read_counters()).collect::<Result<Vec<_>, _>>()?;
+    // Counters of a run whose trace is cut are those of the whole run.
+    let counters: Vec<Counters> = counters.into_iter().flatten().filter(|_| !truncated).collect();
+    let (ours, our_counters): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
+    let mut comparisons = judge::compare(&run.spec, &recorded, &ours);
+    comparisons.extend(judge::compare_counters(&counters, &our_counters));
+    Ok(comparisons)
 }
 
-/// What is measured of a recorded run: from the release, or 20 ms after the start, to the end.
-pub fn window(run: &RecordedRun) -> Window {
+/// What is measured of a recorded run: from the release, or 20 ms after the start, to the end, or to the end of a trace
+/// that is shorter than its run.
+pub fn window(run: &RecordedRun, records: &[TraceRecord]) -> Window {
+    let last = records.last().filter(|_| run.truncated).map_or(run.end, |record| record.at);
     let look = run.start + LEAD + run.spec.duration;
-    Window { from: run.release.unwrap_or(run.start + LEAD), until: run.end, look }
+    Window { from: run.release.unwrap_or(run.start + LEAD), until: run.end.min(last), look: look.min(last) }
 }
 
 impl Report {
@@ -218,9 +235,13 @@ impl fmt::Display for Comparison {
         match (self.verdict, self.bounds) {
             (Verdict::Within, _) => write!(f, "ok"),
             (Verdict::Outside, Some((low, high))) => {
-                write!(f, "OUTSIDE {}..{}", figure(low.max(0.0)), figure(high))
+                write!(f, "OUTSIDE {}..{}", figure(low), figure(high))?;
+                self.cause.map_or(Ok(()), |cause| write!(f, ": {cause}"))
             }
-            _ => write!(f, "not judged"),
+            _ => {
+                let covered = if self.covered { "covered" } else { "apart" };
+                write!(f, "{covered}; not judged: {}", self.reason.unwrap_or("no rule"))
+            }
         }
     }
 }

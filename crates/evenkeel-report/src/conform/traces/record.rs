@@ -1,4 +1,7 @@
 //! Our own runs as traces: the records a kernel would have written, so that one implementation measures both.
+//!
+//! A CPU without work looks for some before it switches to the idle task. Here that takes no time while it is decided, and
+//! the time afterwards; so the record of such a switch gets the time at which the CPU is done with it.
 use evenkeel::ids::{CpuId, TaskId};
 use evenkeel::observe::{Event, Observer, PrevState, Running};
 use evenkeel::time::Ns;
@@ -13,7 +16,11 @@ const STOPPER_PID: i32 = 10_000_000;
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     /// The records so far.
-    pub records: Vec<TraceRecord>,
+    records: Vec<TraceRecord>,
+    /// By CPU, the record of its switch to idle, until it is known when that was over.
+    going_idle: Vec<Option<usize>>,
+    /// When a task was last told where it may run.
+    pub last_affinity: Ns,
 }
 
 /// A task's number in the trace. Task 0 is the launcher, task 1 the `init` that it forks.
@@ -36,10 +43,33 @@ fn who(running: Running, cpu: CpuId) -> TraceTask {
     })
 }
 
+impl Recorder {
+    /// The records, by time.
+    pub fn into_records(mut self) -> Vec<TraceRecord> {
+        self.records.sort_by_key(|record| record.at);
+        self.records
+    }
+
+    /// `cpu` executes something: if it was looking for work before going idle, it is done with that, and switches only now.
+    fn executes(&mut self, cpu: CpuId, now: Ns) {
+        if cpu.index() >= self.going_idle.len() {
+            self.going_idle.resize(cpu.index() + 1, None);
+        }
+        if let Some(record) = self.going_idle[cpu.index()].take() {
+            self.records[record].at = now;
+        }
+    }
+}
+
 impl Observer for Recorder {
     const ON: bool = true;
 
     fn event(&mut self, now: Ns, event: &Event) {
+        match event {
+            Event::Affinity { .. } => self.last_affinity = now,
+            Event::IdleEnter { cpu, .. } => self.executes(*cpu, now),
+            _ => {}
+        }
         let task = |task: TaskId| named(pid(task));
         let (cpu, event) = match *event {
             Event::Switch { cpu, prev, prev_state, next } => {
@@ -73,6 +103,12 @@ impl Observer for Recorder {
             Event::Exit { cpu, task: ends } => (cpu, TraceEvent::Exit { task: task(ends) }),
             _ => return,
         };
+        if !matches!(event, TraceEvent::Migrate { .. }) {
+            self.executes(cpu, now);
+        }
+        if matches!(&event, TraceEvent::Switch { next, .. } if next.pid == 0) {
+            self.going_idle[cpu.index()] = Some(self.records.len());
+        }
         self.records.push(TraceRecord { at: now, cpu: cpu.0, interrupt: false, event });
     }
 }
