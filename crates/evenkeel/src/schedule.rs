@@ -1,12 +1,13 @@
 //! Switching: tick, block, yield, exit, the stopper thread, and `schedule` which they lead to.
 //!
 //! In the kernel: `sched_tick`, `__schedule`, `migration_cpu_stop`, the idle loop. Specified in spec 2 §5.3 and §16,
-//! spec 4 §11.1.
+//! spec 4 §11.1. Left out: `yield_to`, which only hypervisors call.
 use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
 use crate::io::Action;
 use crate::load_avg::Membership;
 use crate::observe::{Event, MigrateReason, Observer, PrevState, Running};
+use crate::pick::hrtick::Occasion;
 use crate::queue_rules::{AvgIdle, Detachment, LoadTracking, Yielding};
 use crate::rq::StopWork;
 use crate::sched::Sched;
@@ -170,7 +171,7 @@ impl<O: Observer> Sched<O> {
         let next_running = next.map_or(Running::Idle, Running::Task);
         if next_running == prev {
             if let Some(next) = next {
-                self.hrtick_start(cpu, next, false);
+                self.hrtick_start(cpu, next, Occasion::PickedAgain);
             }
             self.ask_for_throttle_work(cpu);
             self.return_to_user(cpu);
@@ -198,7 +199,7 @@ impl<O: Observer> Sched<O> {
         self.rqs[cpu.index()].stopper_running = false;
         self.rqs[cpu.index()].curr = next;
         if let Some(next) = next {
-            self.hrtick_start(cpu, next, true);
+            self.hrtick_start(cpu, next, Occasion::Switch);
         }
         self.emit(|_| Event::Switch { cpu, prev, prev_state, next: next_running });
         if let Running::Task(_) | Running::Idle = prev {

@@ -3,10 +3,12 @@
 mod bench;
 
 use bench::{Bench, CPU, MS};
+use evenkeel::balance::capacity::{CapacityUse, scale_rt_capacity};
+use evenkeel::balance::rules::Pressure;
 use evenkeel::group::DEFAULT_SHARES;
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Input, WakeContext};
-use evenkeel::kernel::{CfsTunables, Features, Kernel, RunQueueRules, Tunables};
+use evenkeel::kernel::{CfsTunables, Features, Kernel, RunQueueRules, TunableScaling, Tunables};
 use evenkeel::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use evenkeel::mask::CpuMask;
 use evenkeel::task::TaskParams;
@@ -258,5 +260,67 @@ fn a_cpu_left_with_idle_policy_tasks_balances_at_its_next_tick() {
         let now = bench.sched.jiffies();
         let expected = if kernel.queues.knows_idle_policy_cpus { now } else { due };
         assert_eq!(bench.sched.rqs()[0].next_balance, expected, "{}", kernel.build);
+    }
+}
+
+#[test]
+fn slices_grow_with_the_number_of_online_cpus_as_the_scaling_says() {
+    // Spec 2 §2.5: 0.7 ms times 4 with 8 CPUs and times 3 with 7 (logarithmic), 8 and 7 (linear), 1 and 1 (none).
+    for (scaling, with_8, with_7) in
+        [(TunableScaling::Log, 4, 3), (TunableScaling::Linear, 8, 7), (TunableScaling::None, 1, 1)]
+    {
+        let tunables = Tunables { scaling, ..V6_12_117.tunables };
+        let mut bench = Bench::new(&Kernel { tunables, ..V6_12_117 });
+        let slice = |bench: &mut Bench| {
+            let task = bench.task(0, 0);
+            bench.sched.entity(task).slice
+        };
+        assert_eq!(slice(&mut bench), with_8 * 700_000, "{scaling:?}");
+        bench.input(0, Input::Hotplug { cpu: CpuId(7), online: false });
+        assert_eq!(slice(&mut bench), with_7 * 700_000, "{scaling:?}");
+        // What is written is what is in force, and is scaled from then on.
+        bench.input(0, Input::Tune { tune: Tune::BaseSlice { ns: with_7 * 1_000_000 } });
+        assert_eq!(slice(&mut bench), with_7 * 1_000_000, "{scaling:?}");
+        bench.input(0, Input::Hotplug { cpu: CpuId(7), online: true });
+        assert_eq!(slice(&mut bench), with_8 * 1_000_000, "{scaling:?}");
+    }
+}
+
+#[test]
+fn capacity_left_by_other_classes_follows_spec_2_17_12() {
+    // Maximum, interrupts, real-time, deadline; the last maximum is that of 1024 less a pressure of 200.
+    let rows = [
+        (1024, 0, 0, 0, 1024),
+        (1024, 0, 100, 50, 874),
+        (1024, 100, 100, 50, 788),
+        (446, 30, 100, 0, 322),
+        (446, 0, 500, 0, 1),
+        (824, 0, 100, 0, 724),
+    ];
+    for (max, irq, rt, dl, expected) in rows {
+        let by = CapacityUse { pressure: 0, irq, rt, dl };
+        for rule in [Pressure::Ignored, Pressure::IsUsed, Pressure::LowersMaximum] {
+            assert_eq!(scale_rt_capacity(rule, max, &by), expected);
+        }
+    }
+    let by = CapacityUse { pressure: 200, irq: 0, rt: 100, dl: 0 };
+    assert_eq!(scale_rt_capacity(Pressure::LowersMaximum, 1024, &by), 724);
+}
+
+#[test]
+fn who_is_picked_again_after_its_slice_is_not_asked_to_stop_within_that_pick() {
+    // A heavy task beside the lightest is picked again when its slice has ended; the request that this would make at once
+    // is moot, or the two would never come to an end.
+    for kernel in [&V6_1_192, &V6_12_117, &V6_18_15] {
+        let mut bench = Bench::new(&with(&without(kernel, Features::START_DEBIT), Features::HRTICK));
+        let [heavy, _] = bench.hogs([-20, 19]);
+        for ms in 1..=200 {
+            while let Some(at) = bench.hrtick.filter(|at| *at <= ms * MS) {
+                bench.hrtick = None;
+                bench.input(at, Input::Hrtick { cpu: CPU });
+            }
+            bench.tick(ms * MS);
+        }
+        assert!(bench.sched.entity(heavy).sum_exec > 150 * MS, "{}", kernel.build);
     }
 }

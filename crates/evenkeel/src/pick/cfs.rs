@@ -316,15 +316,18 @@ mod tests {
 
     #[test]
     fn a_finer_tick_switches_when_slices_end() {
-        let switches: Vec<_> = timeline(&V6_1_192, 1, 34)
-            .into_iter()
-            .filter(|row| row.1 != row.4)
-            .map(|(ms, ran, verdict, _, next)| (ms, ran, next, verdict))
-            .collect();
-        assert_eq!(
-            switches,
-            [(6, 0, 1, "slice"), (9, 1, 2, "vdiff"), (28, 2, 0, "slice"), (34, 0, 2, "slice")]
-        );
+        // The last paragraph of the timeline. v4.19, whose slices have no floor, stops N5 after 2 ms.
+        for kernel in [&V5_15_0, &V6_1_192] {
+            let switches: Vec<_> = timeline(kernel, 1, 34)
+                .into_iter()
+                .filter(|row| row.1 != row.4)
+                .map(|(ms, ran, verdict, _, next)| (ms, ran, next, verdict))
+                .collect();
+            let expected = [(6, 0, 1, "slice"), (9, 1, 2, "vdiff"), (28, 2, 0, "slice"), (34, 0, 2, "slice")];
+            assert_eq!(switches, expected, "{}", kernel.build);
+        }
+        let n5 = timeline(&V4_19_0, 1, 8).pop().unwrap();
+        assert_eq!((n5.0, n5.1, n5.2, n5.4), (8, 1, "slice", 2));
     }
 
     #[test]

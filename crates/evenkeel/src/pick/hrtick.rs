@@ -40,15 +40,26 @@ pub fn hrtick_needs_rearm(armed: Option<Ns>, wanted: Ns) -> bool {
     armed.is_none_or(|armed| armed.abs_diff(wanted) > HRTICK_SLACK)
 }
 
+/// Why the timer is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The task was switched to.
+    Switch,
+    /// It was picked again.
+    PickedAgain,
+    /// Another one has joined it.
+    Joined,
+}
+
 impl<O: Observer> Sched<O> {
-    /// A task was picked, `switched` or again: the timer is set to the end of its slice, if others wait.
-    pub(crate) fn hrtick_start(&mut self, cpu: CpuId, task: TaskId, switched: bool) {
+    /// The timer is set to the end of the slice of a task that runs, if others wait.
+    pub(crate) fn hrtick_start(&mut self, cpu: CpuId, task: TaskId, occasion: Occasion) {
         let expiry = self.rules.queues.hrtick_expiry;
         let one_shot = expiry == HrtickExpiry::Deadline;
         if !self.feat(Features::HRTICK)
             || !self.is_fair(task)
             || self.root(cpu).h_nr_queued <= 1
-            || (one_shot && !switched)
+            || (one_shot && occasion == Occasion::PickedAgain)
         {
             return;
         }
@@ -69,6 +80,8 @@ impl<O: Observer> Sched<O> {
             }
         };
         match delay {
+            // Inside a pick the request is moot where that sets the timer: it is what is being served.
+            None if !one_shot && occasion != Occasion::Joined => {}
             None => self.resched_curr(cpu, cpu),
             Some(delay) => {
                 let at = self.now + delay;
@@ -88,7 +101,7 @@ impl<O: Observer> Sched<O> {
             && !(set_once && self.rqs[cpu.index()].hrtick.is_some())
             && self.is_fair(curr)
         {
-            self.hrtick_start(cpu, curr, true);
+            self.hrtick_start(cpu, curr, Occasion::Joined);
         }
     }
 
