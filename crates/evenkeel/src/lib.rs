@@ -47,6 +47,7 @@
 //!     idle: IdleType::Idle,
 //!     cpus: &cpus,
 //!     energy_aware: EnergyAware::Off,
+//!     gathering: None,
 //! };
 //! let mut groups = search.update_sd_lb_stats();
 //! assert_eq!(groups.local_stat.group_type, GroupType::HasSpare);
