@@ -115,23 +115,10 @@ fn op(rng: &mut Rng, ncpus: u32) -> Op {
     }
 }
 
-/// A CPU goes and comes back, beside tasks of the fair class: `random.rs` has the others.
-fn unplug(rng: &mut Rng, ncpus: u32, tasks: &mut [TaskSpec], timeline: &mut Vec<TimelineEntry>) {
-    let calm = |attributes: &mut Attributes| {
-        let fair = |policy: &Policy| matches!(policy, Policy::Normal | Policy::Batch | Policy::Idle);
-        attributes.policy = attributes.policy.filter(fair);
-    };
-    for task in tasks {
-        calm(&mut task.attributes);
-        for op in task.program.phases.iter_mut().flat_map(|phase| &mut phase.ops) {
-            if let Op::Set(attributes) = op {
-                calm(attributes);
-            }
-        }
-    }
+/// A CPU goes and comes back.
+fn unplug(rng: &mut Rng, ncpus: u32, timeline: &mut Vec<TimelineEntry>) {
     for entry in timeline.iter_mut() {
         if let Change::SetAttributes { attributes, .. } = &mut entry.change {
-            calm(attributes);
             // A change from outside to CPUs of which none is online is refused.
             attributes.affinity = None;
         }
@@ -203,7 +190,7 @@ fn workload(rng: &mut Rng, ncpus: u32, bursts: bool, idle: bool) -> Workload {
     });
     timeline.extend(changes);
     if ncpus > 1 && rng.below(3) == 0 {
-        unplug(rng, ncpus, &mut tasks, &mut timeline);
+        unplug(rng, ncpus, &mut timeline);
     }
     let groups = groups(rng, bursts, idle);
     let autogroup = rng.below(4) == 0;
