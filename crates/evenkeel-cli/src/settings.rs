@@ -311,7 +311,8 @@ pub(crate) const FEATURES: Features = Features::PLACE_LAG
     .union(Features::BASE_SLICE)
     .union(Features::UTIL_EST_FASTUP)
     .union(Features::RT_RUNTIME_SHARE)
-    .union(Features::NONTASK_CAPACITY);
+    .union(Features::NONTASK_CAPACITY)
+    .union(Features::ATTACH_AGE_LOAD);
 
 const FEATURE_PREFIX: &str = "features.";
 

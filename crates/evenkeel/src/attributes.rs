@@ -7,6 +7,7 @@
 //! §5.6 and §6.10, spec 4 §11.2.
 use crate::fair::{Dequeue, Enqueue};
 use crate::ids::{CpuId, TaskId};
+use crate::kernel::Features;
 use crate::load_avg::Membership;
 use crate::mask::CpuMask;
 use crate::observe::{Event, MigrateReason, Observer};
@@ -200,9 +201,13 @@ impl<O: Observer> Sched<O> {
         }
     }
 
-    /// The task's load, as far as it has not decayed, joins the queue of its group.
+    /// The task's load joins the queue of its group: what is left of it, or, without `ATTACH_AGE_LOAD`, all it had when it
+    /// left (spec 2 §9.1 and §9.5).
     fn join_fair(&mut self, task: TaskId, relative: bool) {
         let se = self.tasks[task].se;
+        if !self.feat(Features::ATTACH_AGE_LOAD) {
+            self.entities[se.index()].avg.last_update_time = 0;
+        }
         self.update_load_avg(se, Membership::Quiet);
         self.entities[se.index()].avg.last_update_time = 0;
         self.update_load_avg(se, Membership::Attach);

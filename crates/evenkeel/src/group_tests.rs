@@ -2,7 +2,7 @@
 use crate::fair::Dequeue;
 use crate::ids::{CpuId, QueueId, SeId, TaskId, TgId};
 use crate::io::Input;
-use crate::kernel::Kernel;
+use crate::kernel::{Features, Kernel};
 use crate::kernels::{self, V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
 use crate::load_avg::Membership;
 use crate::mask::CpuMask;
@@ -52,6 +52,29 @@ fn entity_of(sched: &Sched<Silent>, group: TgId) -> SeId {
 fn handle(sched: &mut Sched<Silent>, now: u64, input: Input) {
     sched.handle(now, input);
     while sched.poll().is_some() {}
+}
+
+#[test]
+fn load_decays_while_a_task_is_in_another_class_if_the_feature_says_so() {
+    // Spec 2 §9.5; the decay is that of §17.4: of a load of 1024, 129 are left after 100 ms.
+    for (without, left) in [(Features::empty(), 127..=131), (Features::ATTACH_AGE_LOAD, 1020..=1024)] {
+        let kernel = Kernel { features: V6_12_117.features.difference(without), ..V6_12_117 };
+        let mut sched = sched_of(&kernel, 1);
+        let (cpu, task) = (CpuId(0), task(&mut sched, TgId(0)));
+        let policy = |policy| Input::SetAttributes { cpu, task, policy, nice: 0, slice: 0 };
+        handle(&mut sched, 0, Input::Fork { cpu, child: task });
+        handle(&mut sched, 0, Input::Schedule { cpu });
+        for at in 1..100 {
+            handle(&mut sched, at * 4 * MS, Input::Tick { cpu });
+        }
+        handle(&mut sched, 400 * MS, policy(Policy::Fifo(1)));
+        for at in 101..125 {
+            handle(&mut sched, at * 4 * MS, Input::Tick { cpu });
+        }
+        handle(&mut sched, 500 * MS, policy(Policy::Normal));
+        let load = sched.queues[0].avg.load_avg;
+        assert!(left.contains(&load), "{load} without {without:?}");
+    }
 }
 
 #[test]

@@ -229,7 +229,7 @@ bitflags! {
         const SIS_PROP = 1 << 14;
         /// The wake-up search is limited by the utilisation of the cache domain.
         const SIS_UTIL = 1 << 15;
-        /// Age load at (re)attach.
+        /// Load of a task that comes back to the fair class has decayed meanwhile.
         const ATTACH_AGE_LOAD = 1 << 16;
         /// `wake_affine` looks at idle CPUs.
         const WA_IDLE = 1 << 17;
