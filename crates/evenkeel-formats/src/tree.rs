@@ -140,7 +140,7 @@ impl Text<'_> {
         }
     }
 
-    /// An error for a key nobody knows in `where_found`.
+    /// An error for a key nobody knows in `where_found`: with the known one that looks most like it, or else with all of them.
     pub(crate) fn unknown_key<'k>(
         &self,
         member: &Member,
@@ -149,6 +149,11 @@ impl Text<'_> {
         known: impl IntoIterator<Item = &'k str>,
     ) -> InputError {
         let found = format!("unknown key `{}` in {where_found}", shorten(&member.key));
-        self.error(&member.key_span, found, expected).suggest(&member.key, known)
+        let known: Vec<&str> = known.into_iter().collect();
+        let error = self.error(&member.key_span, found, expected).suggest(&member.key, known.iter().copied());
+        if error.suggestion.is_none() {
+            return InputError { expected: format!("{expected}: {}", known.join(", ")).into(), ..error };
+        }
+        error
     }
 }

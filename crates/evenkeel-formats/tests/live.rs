@@ -70,11 +70,11 @@ fn what_cannot_change_is_refused_with_its_place() {
     check_error(
         "set.hz = 1000",
         expect![[r#"
-        unknown key `hz` in `set` of [[at]]
-         --> s.toml:6:5
-          |
-        6 | set.hz = 1000
-          |     ^^ expected a setting that can change while the kernel runs"#]],
+            unknown key `hz` in `set` of [[at]]
+             --> s.toml:6:5
+              |
+            6 | set.hz = 1000
+              |     ^^ expected a setting that can change while the kernel runs: migration_cost_ns, nr_migrate, base_slice_ns, features, domain"#]],
     );
     check_error(
         "set.features.NI_RANDM = true",
@@ -88,11 +88,11 @@ fn what_cannot_change_is_refused_with_its_place() {
     check_error(
         "set.domain.MC.imbalance = 110",
         expect![[r#"
-        unknown key `imbalance` in `domain`
-         --> s.toml:6:15
-          |
-        6 | set.domain.MC.imbalance = 110
-          |               ^^^^^^^^^ expected a value of a domain"#]],
+            unknown key `imbalance` in `domain`
+             --> s.toml:6:15
+              |
+            6 | set.domain.MC.imbalance = 110
+              |               ^^^^^^^^^ expected a value of a domain: imbalance_pct, busy_factor, min_interval, max_interval, cache_nice_tries, max_newidle_lb_cost"#]],
     );
     check_error(
         "set.domain.MC.imbalance_pct = 90",

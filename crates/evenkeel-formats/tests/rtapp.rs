@@ -430,7 +430,7 @@ fn wrong_files_are_shown_with_what_would_be_right() {
              --> b.json:1:50
               |
             1 | { "tasks": { "t": { "phases": { "p": { "run": 1, "instance": 2 } } } } }
-              |                                                  ^^^^^^^^^^ expected an event or a phase property"#]],
+              |                                                  ^^^^^^^^^^ expected an event or a phase property: loop, policy, priority, dl-runtime, dl-period, dl-deadline, cpus, nodes_membind, util_min, util_max, taskgroup, lock, unlock, wait, signal, broad, sync, sleep, runtime, run, timer, suspend, resume, memrun, mem, iorun, yield, barrier, fork, sem_post, sem_wait"#]],
     );
     check_error(
         r#"{ "tasks": { "t": { "run": "1000" } } }"#,
@@ -565,7 +565,7 @@ fn wrong_files_are_shown_with_what_would_be_right() {
              --> b.json:1:21
               |
             1 | { "tasks": { "t": { "exec": 5000, "lock_order": ["m0"] } } }
-              |                     ^^^^^^ expected an event or a task property"#]],
+              |                     ^^^^^^ expected an event or a task property: instance, loop, phases, delay, policy, priority, dl-runtime, dl-period, dl-deadline, cpus, nodes_membind, util_min, util_max, taskgroup, runtime, period, deadline, lock, unlock, wait, signal, broad, sync, sleep, runtime, run, timer, suspend, resume, memrun, mem, iorun, yield, barrier, fork, sem_post, sem_wait"#]],
     );
 }
 
