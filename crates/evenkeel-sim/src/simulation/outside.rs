@@ -12,7 +12,7 @@ use crate::error::{Blame, SimError};
 use crate::groups::Groups;
 use crate::params::StopTick;
 use crate::program::{Change, resolve};
-use crate::timers::{Kind, Timer};
+use crate::timers::{KINDS, Kind, Timer};
 use evenkeel::ids::{CpuId, TaskId, TgId};
 use evenkeel::io::{Input, IpiKind};
 use evenkeel::mask::CpuMask;
@@ -196,19 +196,6 @@ fn checked<O: Observer>(tune: Tune, sched: &Core<O>) -> Result<Tune, String> {
 
 /// What is on its way to a CPU and is served before it goes, in this order.
 const SERVED: [Kind; 5] = [Kind::WakeList, Kind::NohzKick, Kind::Unthrottle, Kind::Softirq, Kind::Stopper];
-/// What ends with a CPU.
-const ENDS: [Kind; 10] = [
-    Kind::Softirq,
-    Kind::IdleEnter,
-    Kind::Resched,
-    Kind::Stopper,
-    Kind::Burst,
-    Kind::WakeList,
-    Kind::NohzKick,
-    Kind::Hrtick,
-    Kind::Unthrottle,
-    Kind::Tick,
-];
 
 impl<O: Observer> Simulation<O> {
     /// Makes the changes that are due.
@@ -284,7 +271,8 @@ impl<O: Observer> Simulation<O> {
             }
         }
         self.input(Input::Hotplug { cpu, online });
-        for kind in ENDS {
+        // All but the timer of limits: a deadline task that sleeps may wait there for its next period.
+        for kind in KINDS.into_iter().filter(|&kind| kind != Kind::LimitTimer) {
             self.timers.cancel(Timer::Cpu(kind, cpu));
         }
         self.meters.set_online(self.now, cpu, false);

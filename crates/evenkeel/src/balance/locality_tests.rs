@@ -9,7 +9,7 @@ use crate::cost::CostModel;
 use crate::ids::{CpuId, TaskId};
 use crate::io::Input;
 use crate::kernel::Kernel;
-use crate::kernels::{V4_19_0, V5_15_0, V6_1_192, V6_12_117, V6_18_15, V7_2_13};
+use crate::kernels::{ALL, V4_19_0, V6_12_117, V6_18_15, V7_2_13};
 use crate::time::{MS, US};
 use crate::topology::Machine;
 use alloc::vec;
@@ -106,8 +106,6 @@ fn verdict(kernel: &Kernel, idle: IdleType, memory: &TaskMemory, failed: u32) ->
     bench.only_pass(0, "NUMA", idle);
     (bench.verdicts()[0], bench.sched.tasks[task].nr_failed_migrations_hot)
 }
-
-const ALL: [&Kernel; 6] = [&V4_19_0, &V5_15_0, &V6_1_192, &V6_12_117, &V6_18_15, &V7_2_13];
 
 #[test]
 fn a_task_stays_on_its_node_while_others_there_prefer_none() {
