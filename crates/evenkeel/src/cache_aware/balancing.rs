@@ -34,6 +34,7 @@ fn can_migrate_llc(
 
 impl<V: CpuView + ?Sized> Search<'_, V> {
     /// Tasks of `cpu` that prefer the destination's cache, unless it is in there.
+    #[inline]
     pub fn nr_pref_dst_llc(&self, cpu: CpuId) -> u32 {
         if self.gathering.is_none() || self.topo.cpus_share_cache(cpu, self.dst_cpu) {
             return 0;
